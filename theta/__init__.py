@@ -1,0 +1,1 @@
+"""Version control for the parameters of machine-learning models."""

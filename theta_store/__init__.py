@@ -1,0 +1,1 @@
+"""The object store: bytes, tensors and commits; nothing about files or terminals."""
