@@ -1,0 +1,25 @@
+"""LMDB: the only package that imports it.
+
+Owns environments, transactions, map sizes, and the translation of LMDB's errors into ours. Must
+not know what records, forms or refs mean: keys and values are bytes here.
+"""
+
+from theta_store.db.environment import Environment, Reader, Writer, open_environment
+from theta_store.db.filesystem import check_local, free_bytes
+from theta_store.db.meta import Meta, Table
+from theta_store.db.volumes import VOLUME_BYTES, Volume, Volumes, page_bytes
+
+__all__ = [
+    "VOLUME_BYTES",
+    "Environment",
+    "Meta",
+    "Reader",
+    "Table",
+    "Volume",
+    "Volumes",
+    "Writer",
+    "check_local",
+    "free_bytes",
+    "open_environment",
+    "page_bytes",
+]

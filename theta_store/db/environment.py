@@ -1,0 +1,255 @@
+"""One LMDB environment: opened once per process, reopened after a fork.
+
+Owns the process-wide list of open environments (LMDB's file locks belong to a process, so a
+second open of the same file would share and then release the first one's), read and write
+transactions, and the translation of every LMDB error. Must not know what the bytes mean.
+
+Rules: ``sync=True`` always and never ``writemap`` (a full disk would kill the process);
+``lib_version=0`` is passed explicitly, since an environment variable could change the format;
+no transaction outlives the ``with`` block that opened it.
+"""
+
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from theta_store.db.filesystem import free_bytes
+from theta_store.errors import (
+    DiskFull,
+    ForeignRepository,
+    IntegrityError,
+    Locked,
+    ResourceError,
+    ThetaError,
+)
+
+LIB_VERSION = 0
+MAX_READERS = 1022
+MIN_MAP = 1 << 28
+DATA_FILE = "data.mdb"
+
+
+class Reader:
+    """A read transaction: values are memoryviews that die with the ``with`` block."""
+
+    def __init__(self, txn: lmdb.Transaction, tables: dict[str, Any]) -> None:
+        self.txn = txn
+        self._tables = tables
+
+    def get(self, table: str, key: bytes) -> memoryview | None:
+        """Return the value of a key, or None."""
+        value = self.txn.get(key, db=self._tables[table])
+        return None if value is None else memoryview(value)
+
+    def items(self, table: str, start: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
+        """Yield keys and values from ``start`` on, in the order of the keys' bytes."""
+        cursor = self.txn.cursor(db=self._tables[table])
+        if cursor.set_range(start):
+            for key, value in cursor.iternext():
+                yield bytes(key), memoryview(value)
+
+    def keys(self, table: str, start: bytes = b"") -> Iterator[bytes]:
+        """Yield keys from ``start`` on without touching the values' pages."""
+        cursor = self.txn.cursor(db=self._tables[table])
+        if cursor.set_range(start):
+            for key in cursor.iternext(keys=True, values=False):
+                yield bytes(key)
+
+    def last(self, table: str) -> tuple[bytes, memoryview] | None:
+        """Return the item with the greatest key."""
+        cursor = self.txn.cursor(db=self._tables[table])
+        return (bytes(cursor.key()), memoryview(cursor.value())) if cursor.last() else None
+
+    def count(self, table: str) -> int:
+        """Return the number of items of a table."""
+        return self.txn.stat(self._tables[table])["entries"]
+
+    @property
+    def number(self) -> int:
+        """The transaction's number, which only grows: the store's clock."""
+        return self.txn.id()
+
+
+class Writer(Reader):
+    """The one write transaction of an environment; all or nothing at the end of its block."""
+
+    def put(self, table: str, key: bytes, value: bytes | bytearray | memoryview) -> None:
+        """Set the value of a key."""
+        self.txn.put(key, value, db=self._tables[table])
+
+    def delete(self, table: str, key: bytes) -> bool:
+        """Remove a key; say whether it was there."""
+        return self.txn.delete(key, db=self._tables[table])
+
+
+@dataclass(eq=False)
+class Environment:
+    """An open environment, shared by everything in this process that names its folder."""
+
+    path: Path
+    tables: tuple[str, ...]
+    map_bytes: int
+    readonly: bool
+    _pid: int = 0
+    _users: int = 0
+    _lmdb: lmdb.Environment | None = None
+    _handles: dict[str, Any] = field(default_factory=dict)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @contextmanager
+    def read(self) -> Iterator[Reader]:
+        """Open a read transaction for the length of a ``with`` block."""
+        with self._translated(), self._begin(write=False) as txn:
+            yield Reader(txn, self._handles)
+
+    @contextmanager
+    def write(self) -> Iterator[Writer]:
+        """Open the write transaction; committed and synced at the end, aborted on an exception."""
+        if self.readonly:
+            raise ForeignRepository(
+                f"{self.path} is open for reading only; nothing was written",
+                hint="check the owner and the permissions of the repository",
+            )
+        with self._translated(), self._begin(write=True) as txn:
+            yield Writer(txn, self._handles)
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of the file up to the last page in use."""
+        info = self._environment().info()
+        return (info["last_pgno"] + 1) * 4096
+
+    def release(self) -> None:
+        """Give up one use; the last one closes the environment."""
+        with _REGISTRY_LOCK:
+            self._users -= 1
+            if self._users == 0:
+                _REGISTRY.pop(_key(self.path), None)
+                if self._lmdb is not None and self._pid == os.getpid():
+                    self._lmdb.close()
+                self._lmdb = None
+
+    def _begin(self, *, write: bool) -> lmdb.Transaction:
+        environment = self._environment()
+        try:
+            return environment.begin(write=write, buffers=True)
+        except lmdb.MapResizedError:
+            environment.set_mapsize(0)
+            return environment.begin(write=write, buffers=True)
+
+    def _environment(self) -> lmdb.Environment:
+        with self._lock:
+            if self._lmdb is None or self._pid != os.getpid():
+                if self._lmdb is not None:
+                    # The parent's handle came along with a fork. Closing it here gives up only
+                    # the child's descriptors; using it would share the parent's locks.
+                    self._lmdb.close()
+                self._lmdb = self._open()
+                self._pid = os.getpid()
+            return self._lmdb
+
+    def _open(self) -> lmdb.Environment:
+        size = self.map_bytes
+        while True:
+            try:
+                opened = self._open_sized(size)
+                break
+            except lmdb.MemoryError:
+                if size <= MIN_MAP:
+                    raise ResourceError(f"no address space left to open {self.path}") from None
+                size //= 2
+        self._check_length(opened)
+        for table in self.tables:
+            self._handles[table] = self._table(opened, table)
+        return opened
+
+    def _open_sized(self, size: int) -> lmdb.Environment:
+        writable_lock = os.access(self.path, os.W_OK)
+        return lmdb.open(
+            str(self.path),
+            map_size=size,
+            max_dbs=max(len(self.tables), 1),
+            max_readers=MAX_READERS,
+            readonly=self.readonly,
+            lock=not self.readonly or writable_lock,
+            create=not self.readonly,
+            readahead=False,
+            meminit=False,
+            lib_version=LIB_VERSION,
+        )
+
+    def _check_length(self, opened: lmdb.Environment) -> None:
+        # A page beyond the end of a truncated file would kill the process with SIGBUS.
+        needed = (opened.info()["last_pgno"] + 1) * 4096
+        actual = (self.path / DATA_FILE).stat().st_size
+        if opened.info()["last_txnid"] and actual < needed:
+            opened.close()
+            raise IntegrityError(
+                f"{self.path / DATA_FILE} is truncated: {actual} of {needed} bytes are left",
+                hint="restore the file from a backup, then run theta fsck",
+            )
+
+    def _table(self, opened: lmdb.Environment, table: str) -> Any:
+        if table == "":
+            return opened.open_db(None)
+        try:
+            return opened.open_db(table.encode(), create=not self.readonly)
+        except lmdb.NotFoundError:
+            raise IntegrityError(f"{self.path} lacks its table {table!r}") from None
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except lmdb.Error as error:
+            raise translate(error, self.path) from error
+
+
+def translate(error: lmdb.Error, path: Path) -> ThetaError:
+    """Return our error for one of LMDB's."""
+    text = str(error)
+    full = "No space left" in text or getattr(error, "code", 0) == errno.ENOSPC
+    short = isinstance(error, lmdb.DiskError) or "Input/output error" in text
+    if full or (short and free_bytes(path) < 1 << 20) or "MDB_SHORT_WRITE" in text:
+        return DiskFull(
+            f"disk full while writing to {path} ({free_bytes(path) >> 20} MiB free); "
+            "nothing was committed",
+            hint="theta gc --dry-run",
+        )
+    if isinstance(error, lmdb.ReadersFullError):
+        return Locked(f"too many readers of {path}", hint="close some, then retry")
+    if isinstance(error, lmdb.MapFullError | lmdb.MemoryError):
+        return ResourceError(f"the map of {path} is full: {text}")
+    if isinstance(error, lmdb.LockError | lmdb.ReadonlyError) or "Permission denied" in text:
+        return ForeignRepository(f"no permission to use {path}: {text}")
+    return IntegrityError(f"{path}: {text}", hint="theta fsck")
+
+
+_REGISTRY: dict[str, Environment] = {}
+_REGISTRY_LOCK = threading.RLock()
+
+
+def _key(path: Path) -> str:
+    return os.path.realpath(path)
+
+
+def open_environment(
+    path: Path, *, tables: tuple[str, ...], map_bytes: int, readonly: bool = False
+) -> Environment:
+    """Return this process's environment for a folder; `Environment.release` gives it back."""
+    with _REGISTRY_LOCK:
+        environment = _REGISTRY.get(_key(path))
+        if environment is None:
+            environment = Environment(path, tables, map_bytes, readonly)
+            with environment._translated():  # noqa: SLF001 - the constructor of this file
+                environment._environment()  # noqa: SLF001
+            _REGISTRY[_key(path)] = environment
+        environment._users += 1  # noqa: SLF001
+        return environment

@@ -1,0 +1,61 @@
+"""What the file system under the store can promise.
+
+Owns free space, the refusal of network file systems (LMDB's locks and maps are not safe there,
+not even between processes of one host), and durable folder entries. Must not know LMDB.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from theta_store.errors import NetworkFileSystem
+
+NETWORK_TYPES = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "9p", "afs", "ceph", "gpfs", "beegfs"}
+    | {"fuse.sshfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone", "fuse.glusterfs", "fuse.juicefs"}
+)
+_MOUNTS = Path("/proc/self/mounts")
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the bytes that an ordinary user may still write under ``folder``."""
+    return shutil.disk_usage(folder).free
+
+
+def file_system_type(folder: Path, mounts: str) -> str:
+    """Return the type of the mount that holds ``folder``, by a table in the form of fstab."""
+    best, kind = "", ""
+    real = str(folder.resolve())
+    for line in mounts.splitlines():
+        fields = line.split(" ")
+        if len(fields) < 3:
+            continue
+        point = fields[1].encode().decode("unicode_escape")
+        inside = real == point or real.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, fields[2]
+    return kind
+
+
+def check_local(folder: Path) -> None:
+    """Refuse a network file system; where the system has no mount table, trust it."""
+    if not _MOUNTS.exists():
+        return
+    kind = file_system_type(folder, _MOUNTS.read_text())
+    if kind in NETWORK_TYPES:
+        raise NetworkFileSystem(
+            f"{folder} is on a network file system ({kind}), where a store could be damaged; "
+            "nothing was written",
+            hint="theta init --store DIR keeps the store on a local disk",
+        )
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the entries of a folder durable."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

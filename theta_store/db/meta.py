@@ -1,0 +1,62 @@
+"""The ``meta`` environment: everything but payload.
+
+Owns the names of the tables and the map that never needs resizing. Must not know what the values
+mean.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+
+from theta_store.db.environment import Environment, Reader, Writer, open_environment
+
+MAP_BYTES = 1 << 40
+
+
+class Table(StrEnum):
+    """The tables of ``meta``; names are on disk and append-only."""
+
+    SETTINGS = "settings"
+    RECORDS = "records"
+    CHUNKS = "chunks"
+    DEPENDANTS = "dependants"
+    REFS = "refs"
+    OPERATIONS = "operations"
+    NOTES = "notes"
+    EXPIRIES = "expiries"
+    LEASES = "leases"
+    SKETCHES = "sketches"
+    WORKSPACES = "workspaces"
+
+
+class Meta:
+    """Read and write transactions over the tables of ``meta``."""
+
+    def __init__(self, folder: Path, *, readonly: bool = False) -> None:
+        self.folder = folder
+        self.readonly = readonly
+        self._environment: Environment = open_environment(
+            folder, tables=tuple(Table), map_bytes=MAP_BYTES, readonly=readonly
+        )
+
+    @contextmanager
+    def read(self) -> Iterator[Reader]:
+        """Open a read transaction."""
+        with self._environment.read() as reader:
+            yield reader
+
+    @contextmanager
+    def write(self) -> Iterator[Writer]:
+        """Open the write transaction of ``meta``."""
+        with self._environment.write() as writer:
+            yield writer
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of the file in use."""
+        return self._environment.used_bytes
+
+    def close(self) -> None:
+        """Give the environment back."""
+        self._environment.release()

@@ -1,0 +1,157 @@
+"""Volumes: LMDB environments that hold payload only, of at most 8 GiB each.
+
+Owns their folders, the claim that makes one process the only writer of a volume, and the
+arithmetic of what a payload costs on disk. Must not know which payloads are alive.
+
+A volume's number is never used twice, so an environment that a process still has open can never be
+mistaken for a newer one. Files of LMDB never shrink; a folder does, when a volume is unlinked.
+"""
+
+import shutil
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from theta_store.db.environment import DATA_FILE, Environment, open_environment
+from theta_store.db.filesystem import sync_folder
+from theta_store.errors import MissingObject
+
+VOLUME_BYTES = 8 << 30
+PAGE = 4096
+CLAIM_FILE = "claim"
+# Room kept for branch pages, free lists and the copy-on-write of the last transactions.
+HEADROOM = 64 << 20
+
+
+def page_bytes(key: int, payload: int) -> int:
+    """Estimate what a payload takes in a volume: overflow pages, or a share of a leaf page."""
+    node = 8 + key + payload
+    if node > PAGE // 2 - 10:
+        return (16 + payload + PAGE - 1) // PAGE * PAGE + 64
+    return node * 4 // 3
+
+
+class Volume:
+    """One volume, open in this process."""
+
+    def __init__(self, number: int, folder: Path, *, readonly: bool) -> None:
+        self.number = number
+        self.folder = folder
+        self._environment: Environment = open_environment(
+            folder, tables=("",), map_bytes=VOLUME_BYTES, readonly=readonly
+        )
+
+    @contextmanager
+    def payload(self, key: bytes) -> Iterator[memoryview | None]:
+        """Lend the payload of a key for the length of a ``with`` block."""
+        with self._environment.read() as reader:
+            yield reader.get("", key)
+
+    def put(self, items: Iterable[tuple[bytes, bytes]]) -> None:
+        """Store payloads in one synced transaction."""
+        with self._environment.write() as writer:
+            for key, payload in items:
+                writer.put("", key, payload)
+
+    def delete(self, keys: Iterable[bytes]) -> None:
+        """Drop payloads; their pages are reused after the next small commits."""
+        with self._environment.write() as writer:
+            for key in keys:
+                writer.delete("", key)
+        for _ in range(3):
+            # LMDB reuses pages only after later commits; on a full disk gc must end with them.
+            with self._environment.write() as writer:
+                writer.put("", b"tick", b"")
+                writer.delete("", b"tick")
+
+    def keys(self) -> list[bytes]:
+        """Return every key, without touching payload pages."""
+        with self._environment.read() as reader:
+            return list(reader.keys(""))
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of the file up to the last page in use."""
+        return self._environment.used_bytes
+
+    @property
+    def file_bytes(self) -> int:
+        """Size of the volume's file."""
+        return (self.folder / DATA_FILE).stat().st_size
+
+    def close(self) -> None:
+        """Give the environment back."""
+        self._environment.release()
+
+
+class Volumes:
+    """The volumes of one store: opened on demand, claimed for writing."""
+
+    def __init__(self, folder: Path, *, readonly: bool = False) -> None:
+        self.folder = folder
+        self.readonly = readonly
+        self._open: dict[int, Volume] = {}
+        self._unlinked: list[Volume] = []
+        self._lock = threading.RLock()
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of the volumes on disk."""
+        return sorted(int(path.parent.name, 16) for path in self.folder.glob(f"*/{DATA_FILE}"))
+
+    def get(self, number: int) -> Volume:
+        """Open a volume; one that is gone is a `MissingObject`."""
+        with self._lock:
+            volume = self._open.get(number)
+            if volume is None:
+                folder = self._path(number)
+                if not (folder / DATA_FILE).exists():
+                    raise MissingObject(f"volume {number:08x} of {self.folder} is gone")
+                volume = Volume(number, folder, readonly=self.readonly)
+                self._open[number] = volume
+            return volume
+
+    def create(self, number: int) -> Volume:
+        """Make a new volume; its number must never have been used."""
+        folder = self._path(number)
+        folder.mkdir()
+        with self._lock:
+            volume = Volume(number, folder, readonly=False)
+            self._open[number] = volume
+        sync_folder(folder)
+        sync_folder(self.folder)
+        return volume
+
+    def claim(self, number: int) -> FileLock | None:
+        """Become the only writer of a volume, or return None if another process is."""
+        lock = FileLock(self._path(number) / CLAIM_FILE, thread_local=False, is_singleton=False)
+        try:
+            lock.acquire(blocking=False)
+        except (Timeout, FileNotFoundError):
+            return None
+        if not (self._path(number) / DATA_FILE).exists():
+            lock.release()
+            return None
+        return lock
+
+    def unlink(self, number: int) -> None:
+        """Remove a volume; the disk gets its bytes back when the last process closes it."""
+        with self._lock:
+            volume = self._open.pop(number, None)
+            if volume is not None:
+                # Another thread may be reading from the map; it is closed with the store.
+                self._unlinked.append(volume)
+        shutil.rmtree(self._path(number))
+
+    def close(self) -> None:
+        """Give every environment back."""
+        with self._lock:
+            for volume in (*self._open.values(), *self._unlinked):
+                volume.close()
+            self._open.clear()
+            self._unlinked.clear()
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:08x}"

@@ -1,0 +1,107 @@
+"""What a record reaches: the closure that gc marks, publication checks and fsck walks.
+
+Owns the walk over records, chunks and the needs of forms. Must not know refs nor operations.
+
+The closure of a commit = its tree and recipe unless the commit is expired, its parents, every
+chunk below, and what the forms of those chunks need.
+"""
+
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+from theta_store.db import Reader
+from theta_store.forms import Need
+from theta_store.ids import ChunkId, CommitId, RecordId
+from theta_store.objects import find_form, find_record, get_record
+from theta_store.records import Blob, Commit, Record, Tensor, references
+from theta_store.tensors import ranges_of
+
+
+@dataclass
+class Reached:
+    """What a walk has met so far; ``missing`` holds ids that are named but not in the store."""
+
+    records: set[RecordId] = field(default_factory=set)
+    chunks: set[ChunkId] = field(default_factory=set)
+    missing: set[bytes] = field(default_factory=set)
+
+
+def reach(
+    reader: Reader,
+    roots: Iterable[RecordId],
+    *,
+    expired: AbstractSet[CommitId] = frozenset(),
+    into: Reached | None = None,
+) -> Reached:
+    """Walk everything below ``roots`` that ``into`` has not met; damage is raised, not skipped."""
+    reached = into if into is not None else Reached()
+    stack = list(roots)
+    while stack:
+        id_ = stack.pop()
+        if id_ in reached.records:
+            continue
+        record = find_record(reader, id_)
+        if record is None:
+            reached.missing.add(id_)
+            continue
+        reached.records.add(id_)
+        stack += children(id_, record, expired)
+        if isinstance(record, Tensor | Blob):
+            _reach_chunks(reader, record.chunks, reached)
+    return reached
+
+
+def children(
+    id_: RecordId, record: Record, expired: AbstractSet[CommitId] = frozenset()
+) -> list[RecordId]:
+    """Return the records below a record; an expired commit keeps only its parents."""
+    if isinstance(record, Commit) and id_ in expired:
+        return list(record.parents)
+    return references(record)
+
+
+def missing_below(reader: Reader, commits: Iterable[CommitId]) -> set[bytes]:
+    """Return what is named below new commits and not there; parents need only exist themselves."""
+    reached = Reached()
+    for id_ in commits:
+        commit = find_record(reader, id_)
+        if not isinstance(commit, Commit):
+            reached.missing.add(id_)
+            continue
+        for parent in commit.parents:
+            if find_record(reader, parent) is None:
+                reached.missing.add(parent)
+        reach(reader, set(references(commit)) - set(commit.parents), into=reached)
+    return reached.missing
+
+
+def _reach_chunks(reader: Reader, chunks: Iterable[ChunkId], reached: Reached) -> None:
+    stack = list(chunks)
+    while stack:
+        id_ = stack.pop()
+        if id_ in reached.chunks:
+            continue
+        form = find_form(reader, id_)
+        if form is None:
+            reached.missing.add(id_)
+            continue
+        reached.chunks.add(id_)
+        for need in form.needs:
+            stack += need_chunks(reader, need, reached)
+
+
+def need_chunks(reader: Reader, need: Need, reached: Reached) -> list[ChunkId]:
+    """Return the chunks that a need stands for; a needed tensor's record is reached as well."""
+    if need.kind == "chunk":
+        return [ChunkId(need.id)]
+    id_ = RecordId(need.id)
+    record = get_record(reader, id_)
+    if not isinstance(record, Tensor):
+        return []
+    reached.records.add(id_)
+    return [
+        chunk
+        for chunk, (start, stop) in zip(record.chunks, ranges_of(record), strict=True)
+        if start < need.stop and need.start < stop
+    ]

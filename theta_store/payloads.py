@@ -1,0 +1,166 @@
+"""The one thread that puts payload: a bounded queue in front of a claimed volume.
+
+Owns the choice of the volume, transactions of about 32 MiB, and the claims that keep gc off a
+volume while its newest payload has no index rows yet. Must not know codecs nor records.
+"""
+
+import queue
+import threading
+from dataclasses import dataclass, field
+
+import msgspec
+from filelock import FileLock
+
+from theta_store.db import VOLUME_BYTES, Meta, Volume, Volumes, page_bytes
+from theta_store.db.volumes import HEADROOM
+from theta_store.forms import Form
+from theta_store.ids import ID_BYTES, ChunkId
+from theta_store.settings import next_volume
+
+BATCH_BYTES = 32 << 20
+QUEUED_CHUNKS = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """An encoded chunk on its way to a volume; ``form.volume`` is not set yet."""
+
+    id: ChunkId
+    form: Form
+    data: bytes
+
+
+@dataclass
+class _Barrier:
+    """A point in the queue that the flushing thread waits for."""
+
+    reached: threading.Event = field(default_factory=threading.Event)
+
+
+class PayloadWriter:
+    """Puts payloads in the order they arrive; rows are handed out once payload is synced."""
+
+    def __init__(
+        self,
+        meta: Meta,
+        volumes: Volumes,
+        *,
+        volume_bytes: int = VOLUME_BYTES,
+        avoid: frozenset[int] = frozenset(),
+    ) -> None:
+        self._meta = meta
+        self._volumes = volumes
+        self._avoid = avoid
+        self._capacity = volume_bytes
+        self._queue: queue.Queue[Payload | _Barrier | None] = queue.Queue(QUEUED_CHUNKS)
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._claims: list[FileLock] = []
+        self._volume: Volume | None = None
+        self._rows: list[tuple[ChunkId, Form]] = []
+        self._batch: list[Payload] = []
+        self._batch_bytes = 0
+
+    def put(self, payload: Payload) -> None:
+        """Queue a payload, waiting while the queue is full; an earlier failure is raised here."""
+        self._check()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="theta-payload", daemon=True)
+            self._thread.start()
+        self._queue.put(payload)
+
+    def flush(self) -> list[tuple[ChunkId, Form]]:
+        """Wait until all payload is synced; return the rows that the index does not hold yet."""
+        if self._thread is not None:
+            barrier = _Barrier()
+            self._queue.put(barrier)
+            barrier.reached.wait()
+        self._check()
+        rows, self._rows = self._rows, []
+        return rows
+
+    def close(self) -> None:
+        """Stop the thread and give the claims up; what was not flushed is garbage for gc.
+
+        Claims are kept until here, so gc never sees payload whose row is still on its way.
+        """
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
+        for claim in self._claims:
+            claim.release()
+        self._claims = []
+        self._volume = None
+
+    @property
+    def pending(self) -> int:
+        """Number of rows that wait for a flush."""
+        return len(self._rows)
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            try:
+                if self._error is None:
+                    self._take(item)
+            except BaseException as error:  # noqa: BLE001 - raised again by put and flush
+                self._error = error
+            if isinstance(item, _Barrier):
+                item.reached.set()
+
+    def _take(self, item: Payload | _Barrier) -> None:
+        if isinstance(item, _Barrier):
+            self._write_batch()
+            return
+        self._batch.append(item)
+        self._batch_bytes += page_bytes(ID_BYTES, len(item.data))
+        if self._batch_bytes >= BATCH_BYTES:
+            self._write_batch()
+
+    def _write_batch(self) -> None:
+        if not self._batch:
+            return
+        volume = self._writable()
+        volume.put((payload.id, payload.data) for payload in self._batch)
+        self._rows += [
+            (payload.id, _placed(payload.form, volume.number)) for payload in self._batch
+        ]
+        self._batch, self._batch_bytes = [], 0
+
+    def _writable(self) -> Volume:
+        if self._volume is None or not self._has_room(self._volume):
+            self._volume = self._claim_existing() or self._claim_new()
+        return self._volume
+
+    def _has_room(self, volume: Volume) -> bool:
+        return volume.used_bytes + self._batch_bytes + HEADROOM <= self._capacity
+
+    def _claim_existing(self) -> Volume | None:
+        for number in self._volumes.numbers():
+            claim = None if number in self._avoid else self._volumes.claim(number)
+            if claim is None:
+                continue
+            volume = self._volumes.get(number)
+            if self._has_room(volume):
+                self._claims.append(claim)
+                return volume
+            claim.release()
+        return None
+
+    def _claim_new(self) -> Volume:
+        with self._meta.write() as writer:
+            number = next_volume(writer)
+        volume = self._volumes.create(number)
+        claim = self._volumes.claim(number)
+        if claim is None:  # a gc in this moment; nothing can be in the volume
+            return self._claim_new()
+        self._claims.append(claim)
+        return volume
+
+
+def _placed(form: Form, volume: int) -> Form:
+    return msgspec.structs.replace(form, volume=volume)

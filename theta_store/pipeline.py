@@ -1,0 +1,70 @@
+"""A bounded pool of threads that walks work in order.
+
+Owns the threads, the bound on work in flight and per-thread scratch. Must not know chunks.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from theta_store.codecs.base import Scratch
+
+Job = TypeVar("Job")
+Done = TypeVar("Done")
+
+IN_FLIGHT_PER_THREAD = 8
+
+
+def default_threads() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Pool:
+    """Threads with scratch of their own; made on first use, so small work starts none."""
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads or default_threads()
+        self._executor: ThreadPoolExecutor | None = None
+        self._local = threading.local()
+
+    def scratch(self) -> Scratch:
+        """Return this thread's scratch."""
+        scratch: Scratch | None = getattr(self._local, "scratch", None)
+        if scratch is None:
+            scratch = self._local.scratch = Scratch()
+        return scratch
+
+    def map(self, function: Callable[[Job], Done], jobs: Iterable[Job]) -> Iterator[Done]:
+        """Yield ``function(job)`` in the order of the jobs, with few jobs in flight.
+
+        After a failure no further job starts, and those that run are waited for: their inputs
+        may be closed as soon as the error is seen.
+        """
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self.threads, thread_name_prefix="theta")
+        running: deque[Future[Done]] = deque()
+        try:
+            for job in jobs:
+                running.append(self._executor.submit(function, job))
+                if len(running) >= self.threads * IN_FLIGHT_PER_THREAD:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+        finally:
+            for future in running:
+                future.cancel()
+            for future in running:
+                if not future.cancelled():
+                    future.exception()
+
+    def close(self) -> None:
+        """Stop the threads."""
+        if self._executor is not None:
+            self._executor.shutdown()
+            self._executor = None

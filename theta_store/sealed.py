@@ -1,0 +1,32 @@
+"""Checksums for what is not content-addressed: refs, operations, notes, expiries, index rows.
+
+Owns the seal: eight bytes of BLAKE3 over table, key and value together, so a value can neither be
+flipped nor moved to another key unseen. Pure; must not know what the values mean.
+"""
+
+from blake3 import blake3
+
+from theta_store.errors import IntegrityError
+
+SEAL_BYTES = 8
+
+
+def _digest(table: str, key: bytes, value: bytes | memoryview) -> bytes:
+    hasher = blake3(derive_key_context=f"theta/1 seal {table}")
+    hasher.update(len(key).to_bytes(4, "little") + key)
+    hasher.update(value)
+    return hasher.digest(SEAL_BYTES)
+
+
+def seal(table: str, key: bytes, value: bytes) -> bytes:
+    """Return ``value`` with its seal in front."""
+    return _digest(table, key, value) + value
+
+
+def unseal(table: str, key: bytes, sealed: bytes | memoryview) -> bytes:
+    """Return the value under a seal; a broken seal is an `IntegrityError` that names the key."""
+    value = bytes(sealed[SEAL_BYTES:])
+    if bytes(sealed[:SEAL_BYTES]) != _digest(table, key, value):
+        name = key.decode(errors="replace") if key.isascii() else key.hex()
+        raise IntegrityError(f"{table} entry {name!r} is damaged", hint="theta fsck")
+    return value

@@ -1,0 +1,190 @@
+"""One writer of the store: from the first chunk to the publication of a commit.
+
+Owns the lease, the epoch it started under, what is put but not yet in the index, and the last
+transaction, in which a commit comes to exist. Must not know files or the workspace.
+
+Order of writes: payload synced in its volume, then index rows, then records, then refs and the
+operation. A failure anywhere leaves only garbage.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from theta_store.chunking import split_bytes
+from theta_store.chunks import encode_payload, with_birth
+from theta_store.db import Meta, Volumes, Writer
+from theta_store.errors import Locked
+from theta_store.expiries import expire, revive
+from theta_store.forms import Form
+from theta_store.graph import missing_below
+from theta_store.ids import BlobId, ChunkId, CommitId, RecordId, TensorId, chunk_id
+from theta_store.leases import Lease, drop
+from theta_store.objects import Encoded, encoded, has_form, has_record, put_form, put_records
+from theta_store.oplog import Operation, append
+from theta_store.payloads import Payload, PayloadWriter
+from theta_store.pipeline import Pool
+from theta_store.records import Blob, Record
+from theta_store.refs import move_refs
+from theta_store.settings import gc_epoch
+from theta_store.tensors import ByteSource, Source, put_blobs, put_tensors
+
+FLUSH_ROWS = 4096
+
+
+class CollectedMeanwhile(Locked):
+    """gc took what this session relied on; nothing was published, a second try stores it."""
+
+    kind = "collected-meanwhile"
+
+
+class StoredTensor(NamedTuple):
+    """A tensor that is in the store; ``checks`` are (CRC-32, length) of its chunks in order."""
+
+    name: str
+    id: TensorId
+    checks: tuple[tuple[int, int], ...]
+
+
+def epoch_moved(writer: Writer, since: int) -> bool:
+    """Say whether gc has swept since; a test switches this off to prove that it is needed."""
+    return gc_epoch(writer) != since
+
+
+class Session:
+    """Puts tensors, blobs and records, and publishes once."""
+
+    def __init__(
+        self, meta: Meta, volumes: Volumes, pool: Pool, lease: Lease, epoch: int, *, capacity: int
+    ) -> None:
+        self._meta = meta
+        self._pool = pool
+        self._lease: Lease | None = lease
+        self._epoch = epoch
+        self._writer = PayloadWriter(meta, volumes, volume_bytes=capacity)
+        self._claimed: set[ChunkId] = set()
+        self._records: dict[RecordId, Encoded] = {}
+        self._lock = threading.Lock()
+        self.stored_bytes = 0
+
+    def claim(self, id_: ChunkId) -> bool:
+        """Say whether the caller has to store this chunk."""
+        with self._lock:
+            if id_ in self._claimed:
+                return False
+            self._claimed.add(id_)
+        with self._meta.read() as reader:
+            return not has_form(reader, id_)
+
+    def put(self, payload: Payload) -> None:
+        """Queue a payload for its volume."""
+        with self._lock:
+            self.stored_bytes += len(payload.data)
+        self._writer.put(payload)
+
+    def put_tensors(
+        self, items: Iterable[tuple[str, Source]], *, crc: bool = False
+    ) -> Iterator[StoredTensor]:
+        """Store tensors in parallel; yield name, id and checks in the order given."""
+        for stored in put_tensors(items, self, self._pool, crc=crc):
+            yield StoredTensor(stored.name, TensorId(self.put_record(stored.record)), stored.checks)
+            self._relieve()
+
+    def put_blobs(self, items: Iterable[tuple[str, ByteSource]]) -> Iterator[tuple[str, BlobId]]:
+        """Store blobs in parallel; yield name and id in the order given."""
+        for stored in put_blobs(items, self, self._pool):
+            yield stored.name, BlobId(self.put_record(stored.record))
+            self._relieve()
+
+    def put_bytes(self, data: bytes) -> BlobId:
+        """Store one small blob at once, on this thread."""
+        view = memoryview(data)
+        chunks = []
+        for start, stop in split_bytes(len(data)):
+            id_ = chunk_id(view[start:stop])
+            if self.claim(id_):
+                scratch = self._pool.scratch()
+                self.put(encode_payload(id_, view[start:stop], dtype=None, scratch=scratch))
+            chunks.append(id_)
+        return BlobId(self.put_record(Blob(len(data), tuple(chunks))))
+
+    def put_record(self, record: Record) -> RecordId:
+        """Store a record whose children are stored."""
+        made = encoded(record)
+        if made.id not in self._records:
+            with self._meta.read() as reader:
+                known = has_record(reader, made.id)
+            if not known:
+                self._records[made.id] = made
+        return made.id
+
+    def flush(self) -> None:
+        """Make everything put so far durable and known; it is reachable only once published."""
+        rows = self._writer.flush()
+        if rows or self._records:
+            with self._meta.write() as writer:
+                self._enter(writer, rows)
+            self._records.clear()
+
+    def publish(
+        self,
+        operation: Operation,
+        *,
+        commits: Iterable[CommitId] = (),
+        log: Callable[[Writer, Operation], Operation] = append,
+    ) -> Operation:
+        """Move refs, set expiries and log it, in one transaction; the session is over then.
+
+        ``commits`` are new to the store. `RefMoved` when a ref is not where the operation says,
+        `CollectedMeanwhile` when gc took what they refer to; nothing is changed then.
+        """
+        if self._writer.pending > FLUSH_ROWS or len(self._records) > FLUSH_ROWS:
+            self.flush()
+        rows = self._writer.flush()
+        with self._meta.write() as writer:
+            self._enter(writer, rows)
+            if epoch_moved(writer, self._epoch) and missing_below(writer, commits):
+                raise CollectedMeanwhile(
+                    "gc collected chunks that this commit shares; nothing was published",
+                    hint="run the command again",
+                )
+            move_refs(writer, operation.changes)
+            expire(writer, operation.expired)
+            revive(writer, operation.revived)
+            logged = log(writer, operation)
+            if self._lease is not None:
+                drop(writer, self._lease)
+        self._records.clear()
+        self.close()
+        return logged
+
+    def close(self) -> None:
+        """End the session; what was not published is garbage for gc."""
+        self._writer.close()
+        if self._lease is not None:
+            self._lease.release()
+            self._lease = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        lease = self._lease
+        self.close()
+        if lease is not None and kind is None:
+            with self._meta.write() as writer:
+                drop(writer, lease)
+
+    def _relieve(self) -> None:
+        if self._writer.pending > FLUSH_ROWS or len(self._records) > FLUSH_ROWS:
+            self.flush()
+
+    def _enter(self, writer: Writer, rows: list[tuple[ChunkId, Form]]) -> None:
+        number = writer.number
+        for id_, form in rows:
+            if not has_form(writer, id_):
+                put_form(writer, id_, with_birth(form, number))
+        put_records(writer, self._records.values())

@@ -1,0 +1,391 @@
+"""The facade: everything that `theta` sees of a store.
+
+Owns the folder of a store (``meta``, ``volumes``, ``leases``), its creation and opening, and typed
+reads. Must not know files, formats or the workspace.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from theta_store import expiries, leases, oplog
+from theta_store.check import Hurt, Problem, check
+from theta_store.chunks import Chunks
+from theta_store.db import VOLUME_BYTES, Meta, Reader, Table, Volumes, check_local
+from theta_store.encoding import KIND_BYTES
+from theta_store.errors import (
+    ExpiredCommit,
+    ForeignRepository,
+    MalformedRecord,
+    MissingObject,
+    NotARepository,
+)
+from theta_store.gc import KEPT_UNDO_SECONDS, Collector, GcReport
+from theta_store.graph import missing_below
+from theta_store.ids import (
+    BlobId,
+    CheckpointId,
+    CommitId,
+    ParamsId,
+    RecordId,
+    TensorId,
+    TreeId,
+    short,
+)
+from theta_store.objects import find_record, forms, get_record, has_record, record_births
+from theta_store.oplog import Operation
+from theta_store.pipeline import Pool
+from theta_store.records import Blob, Checkpoint, Commit, Params, Record, Tensor, Tree
+from theta_store.refs import (
+    BRANCHES,
+    HEAD,
+    TAGS,
+    Head,
+    RefChange,
+    move_refs,
+    read_head,
+    read_ref,
+    read_refs,
+)
+from theta_store.session import CollectedMeanwhile, Session, StoredTensor
+from theta_store.settings import Format, check_format, gc_epoch, write_format
+from theta_store.tensors import ByteSource, Sink, Source, read_into, read_range
+
+__all__ = [
+    "BRANCHES",
+    "HEAD",
+    "TAGS",
+    "ByteSource",
+    "CollectedMeanwhile",
+    "GcReport",
+    "Head",
+    "Hurt",
+    "Operation",
+    "Problem",
+    "RefChange",
+    "Refs",
+    "Session",
+    "Sink",
+    "Sizes",
+    "Source",
+    "Store",
+    "StoredTensor",
+]
+
+META = "meta"
+VOLUMES = "volumes"
+LEASES = "leases"
+GC_LOCK = "gc.lock"
+
+R = TypeVar("R", Tensor, Params, Checkpoint, Blob, Tree, Commit)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of a store: of forms and records, of the plain chunks, and of the files on disk."""
+
+    stored_bytes: int
+    logical_bytes: int
+    disk_bytes: int
+    chunks: int
+    records: int
+
+
+@dataclass(frozen=True)
+class Refs:
+    """Read access to branches, tags and HEAD."""
+
+    _meta: Meta
+
+    def get(self, name: str) -> CommitId | None:
+        """Return the commit that a ref names, following HEAD to its branch."""
+        with self._meta.read() as reader:
+            if name == HEAD:
+                return read_head(reader).commit
+            target = read_ref(reader, name)
+            return target if isinstance(target, bytes) else None
+
+    def names(self, prefix: str = "refs/") -> list[str]:
+        """Return the full names of the refs below a prefix, sorted."""
+        with self._meta.read() as reader:
+            return list(read_refs(reader, prefix))
+
+    def all(self, prefix: str = "refs/") -> dict[str, CommitId]:
+        """Return the refs below a prefix with their commits."""
+        with self._meta.read() as reader:
+            return read_refs(reader, prefix)
+
+    def head(self) -> Head:
+        """Return where HEAD is."""
+        with self._meta.read() as reader:
+            return read_head(reader)
+
+
+class Store:
+    """An open store; use it as a context manager or call `close`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        threads: int | None = None,
+        volume_bytes: int = VOLUME_BYTES,
+        readonly: bool = False,
+    ) -> None:
+        if not (folder / META).is_dir():
+            raise NotARepository(f"{folder} is not a theta store")
+        self.folder = folder
+        self.readonly = readonly or not os.access(folder / META, os.W_OK)
+        self._capacity = volume_bytes
+        self._meta = Meta(folder / META, readonly=self.readonly)
+        self._volumes = Volumes(folder / VOLUMES, readonly=self.readonly)
+        self._pool = Pool(threads)
+        self._chunks = Chunks(self._meta, self._volumes)
+        self.refs = Refs(self._meta)
+        with self._meta.read() as reader:
+            check_format(reader, writing=False)
+
+    @classmethod
+    def create(cls, folder: Path, *, head: str, force_network: bool = False) -> "Store":
+        """Make a store whose HEAD is on the unborn branch ``head`` (a full name), and open it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if not force_network:
+            check_local(folder)
+        for name in (META, VOLUMES, LEASES):
+            (folder / name).mkdir(exist_ok=True)
+        meta = Meta(folder / META)
+        try:
+            with meta.write() as writer:
+                write_format(writer, Format(version=1))
+                move_refs(writer, [RefChange(HEAD, None, head)])
+        finally:
+            meta.close()
+        return cls(folder)
+
+    def close(self) -> None:
+        """Close threads and environments."""
+        self._pool.close()
+        self._volumes.close()
+        self._meta.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Reading ------------------------------------------------------------------------------
+
+    def record(self, id_: RecordId) -> Record:
+        """Return any record, its hash verified."""
+        with self._meta.read() as reader:
+            return get_record(reader, id_)
+
+    def tensor(self, id_: TensorId) -> Tensor:
+        """Return a tensor's record."""
+        return self._typed(id_, Tensor)
+
+    def params(self, id_: ParamsId) -> Params:
+        """Return a node of a parameter tree."""
+        return self._typed(id_, Params)
+
+    def checkpoint(self, id_: CheckpointId) -> Checkpoint:
+        """Return a checkpoint's record."""
+        return self._typed(id_, Checkpoint)
+
+    def blob(self, id_: BlobId) -> Blob:
+        """Return a blob's record."""
+        return self._typed(id_, Blob)
+
+    def tree(self, id_: TreeId) -> Tree:
+        """Return a folder's record."""
+        return self._typed(id_, Tree)
+
+    def commit(self, id_: CommitId) -> Commit:
+        """Return a commit's record."""
+        return self._typed(id_, Commit)
+
+    def tree_of(self, id_: CommitId) -> Tree:
+        """Return a commit's tree; `ExpiredCommit` names what to do when it was given up."""
+        commit = self.commit(id_)
+        with self._meta.read() as reader:
+            if expiries.is_expired(reader, id_) and not has_record(reader, commit.tree):
+                raise ExpiredCommit(
+                    f"the files of {short(id_)} were given up by forget or gc --keep",
+                    hint="theta log shows the commits that are kept",
+                )
+        return self.tree(commit.tree)
+
+    def has(self, id_: RecordId) -> bool:
+        """Say whether a record is there."""
+        with self._meta.read() as reader:
+            return has_record(reader, id_)
+
+    def commits_with_prefix(self, prefix: str) -> list[CommitId]:
+        """Return the commits whose hex id starts with ``prefix``, at most 20."""
+        found: list[CommitId] = []
+        even = bytes.fromhex(prefix[: len(prefix) // 2 * 2])
+        commit = KIND_BYTES[Commit]
+        with self._meta.read() as reader:
+            for key, value in reader.items(Table.RECORDS, even):
+                if not key.startswith(even) or len(found) == 20:
+                    break
+                if key.hex().startswith(prefix) and value[9] == commit:
+                    found.append(CommitId(RecordId(key)))
+        return found
+
+    def is_expired(self, id_: CommitId) -> bool:
+        """Say whether a commit's files were given up."""
+        with self._meta.read() as reader:
+            return expiries.is_expired(reader, id_)
+
+    def complete(self, commits: Iterable[CommitId]) -> bool:
+        """Say whether everything below these commits is there."""
+        with self._meta.read() as reader:
+            return not missing_below(reader, commits)
+
+    def read_bytes(self, id_: BlobId) -> bytes:
+        """Return a small blob's bytes."""
+        record = self.blob(id_)
+        out = bytearray(record.size)
+        read_range(record, 0, memoryview(out), self._chunks, self._pool.scratch())
+        return bytes(out)
+
+    def read_range(self, record: Tensor | Blob, start: int, out: memoryview) -> None:
+        """Fill ``out`` with plain bytes of a tensor or blob from ``start``."""
+        read_range(record, start, out, self._chunks, self._pool.scratch())
+
+    def read_into(
+        self,
+        items: Iterable[tuple[Tensor | Blob, Sink]],
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        """Feed tensors and blobs to their sinks in parallel."""
+        read_into(items, self._chunks, self._pool, progress=progress)
+
+    # Writing ------------------------------------------------------------------------------
+
+    @contextmanager
+    def session(self, *, reading: Iterable[CommitId] = ()) -> Iterator[Session]:
+        """Open a writer; ``reading`` are commits that gc must leave alone meanwhile."""
+        self.check_writable()
+        with self._meta.write() as writer:
+            lease = leases.take(writer, self.folder / LEASES, reading)
+            epoch = gc_epoch(writer)
+        with Session(
+            self._meta, self._volumes, self._pool, lease, epoch, capacity=self._capacity
+        ) as session:
+            yield session
+
+    def check_writable(self) -> None:
+        """Refuse to write to a store that this user or this program may only read."""
+        if self.readonly:
+            raise ForeignRepository(
+                f"{self.folder} may only be read by this user; nothing was written",
+                hint="theta clone makes a copy of your own",
+            )
+        with self._meta.read() as reader:
+            check_format(reader, writing=True)
+
+    # Operations ---------------------------------------------------------------------------
+
+    def operations(self) -> Iterator[Operation]:
+        """Yield operations from the newest to the oldest, a page at a time."""
+        number: int | None = None
+        while True:
+            with self._meta.read() as reader:
+                page = _page(reader, number)
+            yield from page
+            if not page or page[-1].number <= 1:
+                return
+            number = page[-1].number - 1
+
+    def undo_target(self) -> Operation:
+        """Return the operation that an undo takes back."""
+        with self._meta.read() as reader:
+            return oplog.plan_undo(reader)
+
+    def redo_target(self) -> Operation:
+        """Return the operation that a redo brings again."""
+        with self._meta.read() as reader:
+            return oplog.plan_redo(reader)
+
+    def positions(self, ref: str) -> Sequence[CommitId]:
+        """Return where a ref has been, newest first; HEAD is followed to its branches."""
+        return list(_positions(self.operations(), ref))
+
+    # Care ---------------------------------------------------------------------------------
+
+    def collector(self, *, undo_seconds: float = KEPT_UNDO_SECONDS) -> Collector:
+        """Return the garbage collector; ``undo_seconds`` of the operation log are kept."""
+        return Collector(
+            self._meta,
+            self._volumes,
+            self.folder / LEASES,
+            self.folder / GC_LOCK,
+            undo_seconds,
+            self._capacity,
+        )
+
+    def check(self, *, progress: Callable[[int], None] | None = None) -> list[Problem]:
+        """Verify everything and return what is wrong."""
+        return check(self._meta, self._chunks, self._pool, progress=progress)
+
+    def sizes(self) -> Sizes:
+        """Return the bytes of forms and records, of plain chunks, and of files."""
+        stored = logical = chunks = records = 0
+        with self._meta.read() as reader:
+            for _, form in forms(reader):
+                stored, logical, chunks = stored + form.stored, logical + form.plain, chunks + 1
+            for _, _, size in record_births(reader):
+                stored, records = stored + size, records + 1
+        return Sizes(stored, logical, disk_bytes(self.folder), chunks, records)
+
+    def _typed(self, id_: RecordId, kind: type[R]) -> R:
+        with self._meta.read() as reader:
+            record = find_record(reader, id_)
+        if record is None:
+            raise MissingObject(f"{kind.kind} {short(id_)} is missing", hint="theta fsck")
+        if not isinstance(record, kind):
+            raise MalformedRecord(f"{short(id_)} is a {record.kind}, not a {kind.kind}")
+        return record
+
+
+def disk_bytes(folder: Path) -> int:
+    """Return the bytes of all files below a folder."""
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += (Path(root) / name).stat().st_size
+            except FileNotFoundError:
+                continue
+    return total
+
+
+def _page(reader: Reader, number: int | None) -> list[Operation]:
+    if number is None:
+        last = oplog.last_operation(reader)
+        number = 0 if last is None else last.number
+    found: list[Operation] = []
+    while number > 0 and len(found) < 256:
+        operation = oplog.find_operation(reader, number)
+        if operation is None:
+            break
+        found.append(operation)
+        number -= 1
+    return found
+
+
+def _positions(operations: Iterable[Operation], ref: str) -> Iterator[CommitId]:
+    for operation in operations:
+        for change in operation.changes:
+            if change.name == ref and isinstance(change.new, bytes):
+                yield CommitId(RecordId(change.new))

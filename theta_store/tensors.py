@@ -1,0 +1,235 @@
+"""Tensors and blobs to chunks and back: the parallel pipeline.
+
+Owns cutting, batching of small pieces, hashing and encoding in parallel, and the order in which
+finished records come out. Must not know files, formats or commits.
+"""
+
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from theta_store.chunking import split, split_bytes
+from theta_store.chunks import Chunks, encode_payload
+from theta_store.codecs.base import Scratch
+from theta_store.dtypes import DType, dtype
+from theta_store.errors import IntegrityError
+from theta_store.ids import ChunkId, chunk_id
+from theta_store.payloads import Payload
+from theta_store.pipeline import Pool
+from theta_store.records import Blob, Tensor
+
+BATCH_BYTES = 1 << 20
+BATCH_PIECES = 256
+
+
+class Source(Protocol):
+    """Plain bytes of a tensor, little-endian, C order, read by position from any thread."""
+
+    @property
+    def dtype(self) -> str:
+        """Name of the dtype."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the tensor."""
+
+    def read_into(self, start: int, out: memoryview) -> None:
+        """Fill ``out`` with plain bytes from ``start``."""
+
+
+class ByteSource(Protocol):
+    """The bytes of a blob, read by position from any thread."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+
+    def read_into(self, start: int, out: memoryview) -> None:
+        """Fill ``out`` with bytes from ``start``."""
+
+
+class Sink(Protocol):
+    """Takes the plain bytes of a tensor or blob in any order, from any thread, each once."""
+
+    def write(self, start: int, plain: memoryview) -> None:
+        """Take the bytes at ``start``; ``plain`` must not be kept."""
+
+
+class Known(Protocol):
+    """What a writer tells the pipeline about chunks."""
+
+    def claim(self, id_: ChunkId) -> bool:
+        """Say whether the caller has to store this chunk: nobody else has, nor is about to."""
+
+    def put(self, payload: Payload) -> None:
+        """Store a payload."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor or blob whose chunks are stored; ``checks`` are (CRC-32, length) of each chunk."""
+
+    name: str
+    record: Tensor | Blob
+    checks: tuple[tuple[int, int], ...]
+
+
+@dataclass
+class _Assembly:
+    """A tensor or blob on its way: chunk ids arrive piece by piece."""
+
+    name: str
+    source: Source | ByteSource
+    dtype: DType | None
+    ranges: list[tuple[int, int]]
+    ids: list[ChunkId] = field(default_factory=list)
+    checks: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        return len(self.ids) == len(self.ranges)
+
+    def stored(self) -> Stored:
+        chunks = tuple(self.ids)
+        if self.dtype is None:
+            size = self.ranges[-1][1] if self.ranges else 0
+            return Stored(self.name, Blob(size, chunks), tuple(self.checks))
+        shape: tuple[int, ...] = tuple(self.source.shape)  # type: ignore[union-attr]
+        return Stored(self.name, Tensor(self.dtype.name, shape, chunks), tuple(self.checks))
+
+
+_Piece = tuple[_Assembly, int, int]
+
+
+def put_tensors(
+    items: Iterable[tuple[str, Source]], known: Known, pool: Pool, *, crc: bool = False
+) -> Iterator[Stored]:
+    """Store tensors; yield each, in order, once all its chunks are on their way to the disk."""
+    assemblies = (
+        _Assembly(name, source, row := dtype(source.dtype), split(row, tuple(source.shape)))
+        for name, source in items
+    )
+    return _put(assemblies, known, pool, crc=crc)
+
+
+def put_blobs(
+    items: Iterable[tuple[str, ByteSource]], known: Known, pool: Pool
+) -> Iterator[Stored]:
+    """Store blobs; yield each, in order, once all its chunks are on their way to the disk."""
+    assemblies = (_Assembly(name, source, None, split_bytes(source.size)) for name, source in items)
+    return _put(assemblies, known, pool, crc=False)
+
+
+def _put(
+    assemblies: Iterable[_Assembly], known: Known, pool: Pool, *, crc: bool
+) -> Iterator[Stored]:
+    waiting: deque[_Assembly] = deque()
+
+    def work(batch: list[_Piece]) -> list[tuple[_Assembly, ChunkId, tuple[int, int]]]:
+        return [_store_piece(piece, known, pool.scratch(), crc=crc) for piece in batch]
+
+    for results in pool.map(work, _batches(assemblies, waiting)):
+        for assembly, id_, check in results:
+            assembly.ids.append(id_)
+            assembly.checks.append(check)
+        while waiting and waiting[0].complete:
+            yield waiting.popleft().stored()
+    while waiting:
+        yield waiting.popleft().stored()
+
+
+def _batches(assemblies: Iterable[_Assembly], waiting: deque[_Assembly]) -> Iterator[list[_Piece]]:
+    batch: list[_Piece] = []
+    total = 0
+    for assembly in assemblies:
+        waiting.append(assembly)
+        for start, stop in assembly.ranges:
+            if batch and (total + stop - start > BATCH_BYTES or len(batch) >= BATCH_PIECES):
+                yield batch
+                batch, total = [], 0
+            batch.append((assembly, start, stop))
+            total += stop - start
+    if batch:
+        yield batch
+
+
+def _store_piece(
+    piece: _Piece, known: Known, scratch: Scratch, *, crc: bool
+) -> tuple[_Assembly, ChunkId, tuple[int, int]]:
+    assembly, start, stop = piece
+    plain = scratch.bytes("plain", stop - start)
+    assembly.source.read_into(start, plain)
+    id_ = chunk_id(plain)
+    if known.claim(id_):
+        known.put(encode_payload(id_, plain, dtype=assembly.dtype, scratch=scratch))
+    return assembly, id_, (zlib.crc32(plain) if crc else 0, stop - start)
+
+
+def ranges_of(record: Tensor | Blob) -> list[tuple[int, int]]:
+    """Return the byte range of each chunk; a record that names another number is refused."""
+    if isinstance(record, Tensor):
+        ranges = split(dtype(record.dtype), record.shape)
+    else:
+        ranges = split_bytes(record.size)
+    if len(ranges) != len(record.chunks):
+        raise IntegrityError(
+            f"a {record.kind} names {len(record.chunks)} chunks, not {len(ranges)}"
+        )
+    return ranges
+
+
+def read_into(
+    items: Iterable[tuple[Tensor | Blob, Sink]],
+    chunks: Chunks,
+    pool: Pool,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Feed the verified plain bytes of each record to its sink, in parallel, in any order."""
+
+    def work(batch: list[tuple[Sink, ChunkId, int, int]]) -> int:
+        scratch = pool.scratch()
+        for sink, id_, start, stop in batch:
+            out = scratch.bytes("plain", stop - start)
+            chunks.read_into(id_, out, scratch)
+            sink.write(start, out)
+        return sum(stop - start for _, _, start, stop in batch)
+
+    for done in pool.map(work, _reads(items)):
+        if progress is not None:
+            progress(done)
+
+
+def _reads(
+    items: Iterable[tuple[Tensor | Blob, Sink]],
+) -> Iterator[list[tuple[Sink, ChunkId, int, int]]]:
+    batch: list[tuple[Sink, ChunkId, int, int]] = []
+    total = 0
+    for record, sink in items:
+        for id_, (start, stop) in zip(record.chunks, ranges_of(record), strict=True):
+            if batch and (total + stop - start > BATCH_BYTES or len(batch) >= BATCH_PIECES):
+                yield batch
+                batch, total = [], 0
+            batch.append((sink, id_, start, stop))
+            total += stop - start
+    if batch:
+        yield batch
+
+
+def read_range(
+    record: Tensor | Blob, start: int, out: memoryview, chunks: Chunks, scratch: Scratch
+) -> None:
+    """Fill ``out`` with plain bytes from ``start``; whole chunks decode in place."""
+    stop = start + len(out)
+    for id_, (left, right) in zip(record.chunks, ranges_of(record), strict=True):
+        low, high = max(left, start), min(right, stop)
+        if low >= high:
+            continue
+        if (low, high) == (left, right):
+            chunks.read_into(id_, out[low - start : high - start], scratch)
+            continue
+        plain = scratch.bytes("range", right - left)
+        chunks.read_into(id_, plain, scratch)
+        out[low - start : high - start] = plain[low - left : high - left]
