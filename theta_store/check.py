@@ -154,6 +154,8 @@ def _tips(reader: Reader) -> set[RecordId]:
             tips.add(target)
     try:
         for operation in oplog.operations(reader):
+            if operation.saved is not None:
+                tips.add(operation.saved)
             for change in operation.changes:
                 tips.update(RecordId(i) for i in (change.old, change.new) if isinstance(i, bytes))
     except ThetaError:

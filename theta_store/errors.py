@@ -5,6 +5,7 @@ Owns every error a user can meet: a stable ``kind`` (append-only), one message, 
 Must not know who raises them.
 
 ThetaError                 exit
+├── NothingToCommit        1   a negative answer
 ├── UsageError             2   the request makes no sense here: fix the command
 │   └── InvalidName            a ref, file or parameter name that is not allowed
 ├── NotARepository         3   there is no repository here
@@ -47,6 +48,13 @@ class ThetaError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+
+class NothingToCommit(ThetaError):
+    """Everything is as HEAD has it: a negative answer, not a failure."""
+
+    kind = "nothing-to-commit"
+    exit_code = 1
 
 
 class UsageError(ThetaError, ValueError):

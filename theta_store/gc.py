@@ -221,6 +221,8 @@ def _logged(reader: Reader, undo_seconds: float) -> set[RecordId]:
     for operation in oplog.operations(reader):
         if operation.time < oldest:
             break
+        if operation.saved is not None and has_record(reader, operation.saved):
+            found.add(operation.saved)
         for change in operation.changes:
             ids = [RecordId(id_) for id_ in (change.old, change.new) if isinstance(id_, bytes)]
             # What an earlier ``gc --now`` took stays named in the log.

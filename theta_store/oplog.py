@@ -29,7 +29,10 @@ ROW_VERSION = 1
 
 @dataclass(frozen=True)
 class Operation:
-    """One atomic change; ``time`` is microseconds since 1970 in UTC, set by the log when 0."""
+    """One atomic change; ``time`` is microseconds since 1970 in UTC, set by the log when 0.
+
+    ``saved`` is a commit, named by no ref, of the files that the operation overwrote by force.
+    """
 
     number: int
     time: int
@@ -38,6 +41,7 @@ class Operation:
     changes: tuple[RefChange, ...]
     expired: tuple[CommitId, ...] = ()
     revived: tuple[CommitId, ...] = ()
+    saved: CommitId | None = None
     undo: int = 0
     below: int = 0
     redo: int = 0
@@ -54,6 +58,7 @@ class _Row(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     changes: tuple[tuple[str, bytes | None, bytes | None], ...]
     expired: tuple[CommitId, ...]
     revived: tuple[CommitId, ...]
+    saved: CommitId | None
     undo: int
     below: int
     redo: int

@@ -25,7 +25,8 @@ from theta_store.errors import (
     NotARepository,
 )
 from theta_store.gc import KEPT_UNDO_SECONDS, Collector, GcReport
-from theta_store.graph import missing_below
+from theta_store.graph import missing_below, reach
+from theta_store.hashing import Hashing, Putter
 from theta_store.ids import (
     BlobId,
     CheckpointId,
@@ -62,10 +63,12 @@ __all__ = [
     "ByteSource",
     "CollectedMeanwhile",
     "GcReport",
+    "Hashing",
     "Head",
     "Hurt",
     "Operation",
     "Problem",
+    "Putter",
     "RefChange",
     "Refs",
     "Session",
@@ -250,6 +253,12 @@ class Store:
         with self._meta.read() as reader:
             return not missing_below(reader, commits)
 
+    def whole(self, records: Iterable[RecordId]) -> bool:
+        """Say whether these records and everything below them are there."""
+        wanted = set(records)
+        with self._meta.read() as reader:
+            return not wanted or not reach(reader, wanted).missing
+
     def read_bytes(self, id_: BlobId) -> bytes:
         """Return a small blob's bytes."""
         record = self.blob(id_)
@@ -283,6 +292,10 @@ class Store:
             self._meta, self._volumes, self._pool, lease, epoch, capacity=self._capacity
         ) as session:
             yield session
+
+    def hashing(self) -> Hashing:
+        """Return the dry twin of a session: ids without storing."""
+        return Hashing(self._pool, self.record)
 
     def check_writable(self) -> None:
         """Refuse to write to a store that this user or this program may only read."""

@@ -1,0 +1,150 @@
+"""The command line: from the arguments to an exit code.
+
+Owns the options before the verb, the choice of the verb's module, and how errors end. Must not
+know what any verb does. Only the module of the verb that is asked for is imported.
+"""
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer._click.exceptions import ClickException, NoArgsIsHelpError
+
+from theta.cli.terminal import Terminal
+from theta_store.errors import ResourceError, ThetaError
+
+VERBS = {
+    "init": "init",
+    "add": "add",
+    "track": "add",
+    "rm": "rm",
+    "status": "status",
+    "commit": "commit",
+    "log": "log",
+    "show": "show",
+    "ls": "ls",
+    "cat": "cat",
+    "restore": "restore",
+    "branch": "branch",
+    "switch": "switch",
+    "checkout": "checkout",
+    "export": "export",
+    "fsck": "fsck",
+    "gc": "gc",
+}
+HIDDEN = frozenset({"track"})
+EXIT_BUG = 70
+EXIT_INTERRUPTED = 130
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    argv, after = _split(list(argv))
+    terminal = Terminal(after=tuple(after))
+    terminal.json = "--json" in argv
+    try:
+        code = build(_verb(argv))(argv, standalone_mode=False, obj=terminal)
+        terminal.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone; Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        terminal.stderr.write("interrupted; nothing was left half done\n")
+        return EXIT_INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - every error ends as a message and a code
+        return _fail(terminal, error)
+    return code if isinstance(code, int) else 0
+
+
+def _split(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Part the arguments at ``--``, which click would drop without a trace."""
+    if "--" not in argv:
+        return argv, []
+    at = argv.index("--")
+    return argv[:at], argv[at + 1 :]
+
+
+def _verb(argv: Sequence[str]) -> str | None:
+    words = iter(argv)
+    for word in words:
+        if word in {"-C", "--color"}:
+            next(words, None)
+        elif not word.startswith("-"):
+            return word if word in VERBS else None
+    return None
+
+
+def build(verb: str | None = None) -> "typer.core.TyperGroup":
+    """Return the command with one verb, or with all of them."""
+    app = typer.Typer(
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+        add_completion=verb is None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    for name in [verb] if verb else VERBS:
+        module = importlib.import_module(f"theta.cli.{VERBS[name]}")
+        function = getattr(module, VERBS[name])
+        app.command(name, hidden=name in HIDDEN, epilog=module.EXAMPLES)(function)
+    command = typer.main.get_command(app)
+    assert isinstance(command, typer.core.TyperGroup)
+    return command
+
+
+def _options(
+    ctx: typer.Context,
+    folder: Annotated[Path | None, typer.Option("-C", help="Run as if started there.")] = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what is data.")] = False,
+    color: Annotated[str, typer.Option("--color", help="auto, always or never.")] = "auto",
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Version control for the parameters of machine-learning models."""
+    terminal: Terminal = ctx.obj
+    terminal.quiet = quiet
+    terminal.color = color
+    if version:
+        from theta import __version__
+
+        terminal.out(f"theta {__version__}")
+        raise typer.Exit
+    if folder is not None:
+        terminal.cwd = (terminal.cwd / folder).resolve()
+
+
+def _fail(terminal: Terminal, error: Exception) -> int:
+    match error:
+        case typer.Exit():
+            return error.exit_code
+        case typer.Abort():
+            return EXIT_INTERRUPTED
+        case NoArgsIsHelpError():
+            terminal.stderr.write(error.format_message() + "\n")
+            return 2
+        case ClickException():
+            return _say(terminal, "usage", error.format_message(), "theta --help", 2)
+        case ThetaError():
+            return _say(terminal, error.kind, error.message, error.hint, error.exit_code)
+        case OSError():
+            text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            return _say(terminal, ResourceError.kind, text, None, ResourceError.exit_code)
+    traceback.print_exception(error, file=terminal.stderr)
+    return _say(terminal, "bug", f"this is a bug in theta: {error!r}", "please report it", EXIT_BUG)
+
+
+def _say(terminal: Terminal, kind: str, message: str, hint: str | None, code: int) -> int:
+    if terminal.json:
+        terminal.answer("error", {"kind": kind, "message": message, "hint": hint})
+        terminal.stdout.flush()
+        return code
+    terminal.stderr.write(terminal.paint("red", "error: ", stream=terminal.stderr) + message + "\n")
+    if hint:
+        terminal.stderr.write(f"Try: {hint}\n" if hint.startswith("theta") else f"Hint: {hint}\n")
+    return code

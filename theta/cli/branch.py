@@ -1,0 +1,72 @@
+"""``theta branch``."""
+
+from typing import Annotated
+
+import typer
+
+from theta.cli.spelling import spell_id
+from theta.cli.terminal import Terminal
+from theta.repo import Repo
+from theta_store.errors import UsageError
+from theta_store.ids import hex_id, short
+
+EXAMPLES = "Examples:  theta branch  ·  theta branch rte main~1  ·  theta branch -d rte"
+
+
+def branch(
+    ctx: typer.Context,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="NAME [START]; with -m OLD NEW; with -d NAME…")
+    ] = None,
+    delete: Annotated[bool, typer.Option("-d", "--delete", help="Delete branches.")] = False,
+    force_delete: Annotated[bool, typer.Option("-D", help="Delete unmerged ones too.")] = False,
+    move: Annotated[bool, typer.Option("-m", "--move", help="Rename a branch.")] = False,
+    force: Annotated[bool, typer.Option("-f", "--force", help="Move an existing one.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
+) -> None:
+    """List branches, or make, rename or delete them."""
+    terminal: Terminal = ctx.obj
+    given = terminal.paths(names)
+    with terminal.open() as repo:
+        if delete or force_delete:
+            _delete(terminal, repo, given, force=force_delete)
+        elif move:
+            _rename(terminal, repo, given)
+        elif given:
+            if len(given) > 2:
+                raise UsageError("a branch has one name and one start")
+            at = repo.create_branch(given[0], *given[1:], force=force)
+            terminal.talk(f"{given[0]} is at {short(at)} (theta undo takes it back)")
+        if json or not given:
+            _list(terminal, repo, json=json)
+
+
+def _list(terminal: Terminal, repo: Repo, *, json: bool) -> None:
+    current = (repo.head.branch or "").removeprefix("refs/heads/")
+    found = repo.branches()
+    if json:
+        rows = [{"name": n, "commit": hex_id(c), "head": n == current} for n, c in found.items()]
+        terminal.answer("branch", {"branches": rows})
+        return
+    if not repo.head.branch and repo.head.commit:
+        terminal.out(f"* (detached at {spell_id(terminal, repo.head.commit)})")
+    for name, commit in found.items():
+        mark = "* " if name == current else "  "
+        shown = terminal.paint("green", name) if name == current else name
+        subject = repo.store.commit(commit).subject
+        terminal.out(f"{mark}{shown}  {spell_id(terminal, commit)}  {subject}")
+
+
+def _delete(terminal: Terminal, repo: Repo, names: list[str], *, force: bool) -> None:
+    if not names:
+        raise UsageError("no branch was named", hint="theta branch -d NAME")
+    for name in names:
+        was = repo.delete_branch(name, force=force)
+        terminal.talk(f"Deleted {name} (was {short(was)}; theta undo brings it back)")
+
+
+def _rename(terminal: Terminal, repo: Repo, names: list[str]) -> None:
+    if len(names) != 2:
+        raise UsageError("two names are needed", hint="theta branch -m OLD NEW")
+    repo.rename_branch(*names)
+    terminal.talk(f"{names[0]} is called {names[1]} now (theta undo takes it back)")

@@ -1,0 +1,74 @@
+"""``theta show``."""
+
+from typing import Annotated
+
+import typer
+
+from theta.cli.log import as_json
+from theta.cli.spelling import spell_bytes, spell_refs, spell_time
+from theta.cli.terminal import Terminal
+from theta.repo import Repo
+from theta_store.ids import CommitId, hex_id, short
+
+EXAMPLES = "Examples:  theta show  ·  theta show main~2  ·  theta show HEAD:model.pt::fc1.weight"
+
+
+def show(
+    ctx: typer.Context,
+    what: Annotated[str, typer.Argument(help="REV, REV:FILE, or REV:FILE::PARAM.")] = "HEAD",
+    json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
+) -> None:
+    """Show a commit and what it changed, or describe a file or parameter of it."""
+    terminal: Terminal = ctx.obj
+    with terminal.open() as repo:
+        commit, address = repo.address(what)
+        if address.param is not None:
+            _param(terminal, repo, commit, address.file, address.param, json=json)
+        elif address.file is not None:
+            _file(terminal, repo, commit, address.file, json=json)
+        else:
+            _commit(terminal, repo, commit, json=json)
+
+
+def _commit(terminal: Terminal, repo: Repo, id_: CommitId, *, json: bool) -> None:
+    commit = repo.store.commit(id_)
+    changes = repo.changes(id_)
+    if json:
+        files = [{"path": path, "change": change} for path, change in changes]
+        terminal.answer("show", {**as_json(id_, commit), "files": files})
+        return
+    refs = spell_refs(terminal, repo.head, id_, repo.names().get(id_, []))
+    terminal.out(terminal.paint("yellow", f"commit {short(id_)}") + refs)
+    terminal.out(f"Author: {commit.author}")
+    terminal.out(f"Date:   {spell_time(commit)}")
+    terminal.out()
+    for line in commit.message.splitlines():
+        terminal.out(f"    {line}")
+    terminal.out()
+    for path, change in changes:
+        terminal.out(f"{change:>9}  {path}")
+
+
+def _file(terminal: Terminal, repo: Repo, id_: CommitId, file: str, *, json: bool) -> None:
+    path, entry = repo.entry(id_, file)
+    parts = repo.workspace.parts(path, entry)
+    size = repo.file_size(entry)
+    if json:
+        keys = {"path": path, "kind": entry.kind, "id": hex_id(entry.id), "size": size}
+        terminal.answer("show", {**keys, "files": list(parts)})
+        return
+    terminal.out(f"{path}: {entry.kind}, {spell_bytes(size)}, id {hex_id(entry.id)}")
+    for part in parts[1:]:
+        terminal.out(f"  {part}")
+
+
+def _param(
+    terminal: Terminal, repo: Repo, id_: CommitId, file: str | None, name: str, *, json: bool
+) -> None:
+    tensor = repo.tensor(id_, file, name)
+    if json:
+        keys = {"name": name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
+        terminal.answer("show", {**keys, "nbytes": tensor.nbytes})
+        return
+    shape = "×".join(map(str, tensor.shape)) or "scalar"
+    terminal.out(f"{name}: {tensor.dtype} {shape}, {spell_bytes(tensor.nbytes)}")

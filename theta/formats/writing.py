@@ -1,0 +1,95 @@
+"""The file that a checkout writes: a new file of a known size, filled by position.
+
+Owns the temporary file's descriptor. Must not know what is written, nor where the file will be
+moved to: renaming it into place is the workspace's.
+"""
+
+import errno
+import os
+import threading
+from pathlib import Path
+from typing import Self
+
+from theta_store.errors import DiskFull, ResourceError
+
+_FLAGS = (
+    os.O_RDWR
+    | os.O_CREAT
+    | os.O_EXCL
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_POSITIONAL = hasattr(os, "pwrite")
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+class FileWriter:
+    """A new file, written by position from any thread; a file that exists is never opened.
+
+    ``mode`` are the permission bits, before the process's mask. Nothing is durable before `sync`.
+    """
+
+    path: Path
+    size: int
+
+    def __init__(self, path: Path, size: int, *, mode: int = 0o666) -> None:
+        self.path = path
+        self.size = size
+        self._lock = threading.Lock()
+        try:
+            self._raw = open(os.open(path, _FLAGS, mode), "r+b", buffering=0)  # noqa: PTH123, SIM115
+        except OSError as error:
+            raise self._failed(error) from None
+        try:
+            self._raw.truncate(size)
+        except OSError as error:
+            self.discard()
+            raise self._failed(error) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def pwrite(self, start: int, data: bytes | memoryview) -> None:
+        """Write all of ``data`` at ``start``, inside the file; a full disk is `DiskFull`."""
+        rest = memoryview(data).cast("B")
+        if start < 0 or start + len(rest) > self.size:
+            raise ValueError(f"{len(rest)} bytes at {start} lie outside a file of {self.size}")
+        try:
+            while rest:
+                done = self._write_at(start, rest)
+                start, rest = start + done, rest[done:]
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def sync(self) -> None:
+        """Wait until the file's bytes are on the disk."""
+        try:
+            os.fsync(self._raw.fileno())
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def close(self) -> None:
+        """Close the file; closing twice is allowed."""
+        self._raw.close()
+
+    def discard(self) -> None:
+        """Close the file and remove it."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+    def _write_at(self, start: int, data: memoryview) -> int:
+        if _POSITIONAL:
+            return os.pwrite(self._raw.fileno(), data, start)
+        with self._lock:
+            self._raw.seek(start)
+            return self._raw.write(data) or 0
+
+    def _failed(self, error: OSError) -> ResourceError:
+        left = f"{self.path} is a temporary file; no file of the workspace was changed"
+        if error.errno in _NO_SPACE:
+            return DiskFull(f"no space is left: {left}")
+        return ResourceError(f"the file cannot be written ({error.strerror}): {left}")

@@ -1,0 +1,112 @@
+"""Which files need not be read again: their stat as it was when they were last hashed.
+
+Owns the cache file and the rule of trust: size, mtime, ctime, inode and device agree, and the
+mtime is at least two seconds older than the entry (a file written again within the clock's grain
+would look unchanged). Must not know the store. A damaged or foreign cache is an empty one.
+"""
+
+import os
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, Self
+
+import msgspec
+from blake3 import blake3
+
+from theta_store.ids import RecordId
+from theta_store.records import TreeEntry
+
+VERSION = 1
+GRAIN_NS = 2_000_000_000
+_SUM_BYTES = 16
+
+
+class _Seen(msgspec.Struct, frozen=True, array_like=True):
+    """A file's stat, when it was taken, and the entry it stood for."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    device: int
+    cached_ns: int
+    name: str
+    kind: Literal["blob", "checkpoint"]
+    id: bytes
+    executable: bool
+
+
+_DECODER = msgspec.msgpack.Decoder(dict[str, _Seen])
+
+
+class StatCache:
+    """Entries by path; load, ask, put, save."""
+
+    def __init__(
+        self, path: Path, seen: dict[str, _Seen], *, clock: Callable[[], int] = time.time_ns
+    ) -> None:
+        self._path = path
+        self._seen = seen
+        self._clock = clock
+
+    @classmethod
+    def load(cls, path: Path, *, clock: Callable[[], int] = time.time_ns) -> Self:
+        """Read the cache; anything wrong with it makes it empty."""
+        try:
+            data = path.read_bytes()
+            body = data[1 + _SUM_BYTES :]
+            if data[:1] == bytes((VERSION,)) and data[1 : 1 + _SUM_BYTES] == _sum(body):
+                return cls(path, _DECODER.decode(body), clock=clock)
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            pass
+        return cls(path, {}, clock=clock)
+
+    def get(self, path: str, status: os.stat_result) -> TreeEntry | None:
+        """Return the entry of an unchanged file, or None when it has to be read."""
+        seen = self._seen.get(path)
+        if seen is None or _stat(status) != _stat_of(seen):
+            return None
+        if status.st_mtime_ns > seen.cached_ns - GRAIN_NS:
+            return None
+        return TreeEntry(seen.name, seen.kind, RecordId(seen.id), seen.executable)
+
+    def put(self, path: str, status: os.stat_result, entry: TreeEntry) -> None:
+        """Remember what a file with this stat was."""
+        if entry.kind != "tree":
+            self._seen[path] = _Seen(
+                *_stat(status), self._clock(), entry.name, entry.kind, entry.id, entry.executable
+            )
+
+    def drop(self, path: str) -> None:
+        """Forget a file."""
+        self._seen.pop(path, None)
+
+    def save(self) -> None:
+        """Write the cache atomically; a cache that cannot be written is no loss."""
+        body = msgspec.msgpack.encode(self._seen)
+        temporary = self._path.with_name(f"{self._path.name}.{secrets.token_hex(4)}")
+        try:
+            temporary.write_bytes(bytes((VERSION,)) + _sum(body) + body)
+            temporary.replace(self._path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+
+
+def _stat(status: os.stat_result) -> tuple[int, int, int, int, int]:
+    return (
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_ino,
+        status.st_dev,
+    )
+
+
+def _stat_of(seen: _Seen) -> tuple[int, int, int, int, int]:
+    return seen.size, seen.mtime_ns, seen.ctime_ns, seen.inode, seen.device
+
+
+def _sum(body: bytes) -> bytes:
+    return blake3(body, derive_key_context="theta/1 stat cache").digest(_SUM_BYTES)

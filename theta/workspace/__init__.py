@@ -1,0 +1,256 @@
+"""The user's folder: which files are tracked, what they are now, and writing them.
+
+Owns tracking, the stat cache's use, snapshots and checkouts of many files. Must not know refs,
+commits or the operation log.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from theta.diff import flatten_tree
+from theta.ignore import Ignore
+from theta.progress import SILENT, Progress
+from theta.stat_cache import StatCache
+from theta.workspace import tracking as tracked
+from theta.workspace.checkout import (
+    check_checkpoint,
+    file_sizes,
+    parts_of,
+    remove_files,
+    safe_path,
+    write_entry,
+)
+from theta.workspace.items import Item, group
+from theta.workspace.snapshot import Taken, take
+from theta.workspace.status import FileState, ParamState, Records, State, compare
+from theta_store.errors import UnsavedChanges
+from theta_store.ids import CheckpointId, TreeId
+from theta_store.records import TreeEntry
+from theta_store.store import Putter, Store
+
+__all__ = ["Entries", "FileState", "ParamState", "Present", "State", "Workspace"]
+
+TRACKING_FILE = "workspace.json"
+CACHE_FILE = "stat-cache"
+
+Entries = Mapping[str, TreeEntry]
+
+
+@dataclass
+class Present:
+    """The tracked files as they are now."""
+
+    entries: dict[str, TreeEntry] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    plain_bytes: int = 0
+
+
+class Workspace:
+    """The files below ``root``, with theta's own state for them in ``private``."""
+
+    def __init__(self, root: Path, private: Path, store: Store) -> None:
+        self.root = root
+        self._private = private
+        self._store = store
+
+    @property
+    def tracking(self) -> tracked.Tracking:
+        """What ``add`` and ``rm`` have said so far."""
+        return tracked.load(self._private / TRACKING_FILE)
+
+    def set_tracking(self, tracking: tracked.Tracking) -> None:
+        """Replace what is tracked."""
+        tracked.save(self._private / TRACKING_FILE, tracking)
+
+    def relative(self, cwd: Path, path: str) -> str:
+        """Return a user's path as one from the root."""
+        return tracked.relative(self.root, cwd, path)
+
+    def entries(self, tree: TreeId | None) -> dict[str, TreeEntry]:
+        """Return a tree's entries by path; no tree has none."""
+        if tree is None:
+            return {}
+        return dict(flatten_tree(self._store, tree))
+
+    def parts(self, path: str, entry: TreeEntry) -> tuple[str, ...]:
+        """Return the paths of the files that an entry stands for."""
+        return parts_of(self._store, path, entry)
+
+    def file_size(self, entry: TreeEntry) -> int:
+        """Return the bytes of the files that an entry stands for."""
+        return file_sizes(self._store, entry)
+
+    def tracked_paths(self, head: Entries) -> list[str]:
+        """Return the tracked files that are on disk."""
+        tracking = self.tracking
+        named = {p for path, entry in head.items() for p in self.parts(path, entry)}
+        named |= {pattern for pattern in tracking.patterns if (self.root / pattern).is_file()}
+        found = {path for path in named if (self.root / path).is_file()}
+        wide = [pattern for pattern in tracking.patterns if pattern not in named]
+        if wide:
+            found |= {p for p in self.walk() if any(tracked.covers(w, p) for w in wide)}
+        gone = {*tracking.removed, *tracking.absent}
+        return sorted(path for path in found if path not in gone)
+
+    def untracked_paths(self, head: Entries) -> list[str]:
+        """Return the files on disk that are neither tracked nor ignored."""
+        known = set(self.tracked_paths(head))
+        for item in group(self.root, known):
+            known.update(item.parts)
+        return [path for path in self.walk() if path not in known]
+
+    def walk(self) -> Iterable[str]:
+        """Yield every file that no rule ignores."""
+        return tracked.walk(self.root, Ignore(self.root))
+
+    def present(
+        self,
+        head: Entries,
+        putter: Putter,
+        *,
+        storing: bool,
+        rehash: bool = False,
+        progress: Progress = SILENT,
+    ) -> Present:
+        """Read the tracked files through ``putter``; those the stat cache knows are not read.
+
+        An entry that the cache knows but HEAD lacks must be readable in the store, and whole if
+        ``storing``.
+        """
+        items = group(self.root, self.tracked_paths(head))
+        cache = StatCache.load(self._private / CACHE_FILE)
+        result = Present()
+        todo: list[Item] = []
+        for item in items:
+            known = None if rehash else self._cached(cache, item)
+            if known is None or not self._is_there(known, head, whole=storing):
+                todo.append(item)
+            else:
+                result.entries |= known
+                result.plain_bytes += sum(self._size(part) for part in item.parts)
+        progress.begin("reading", sum(self._size(part) for item in todo for part in item.parts))
+        for item in todo:
+            taken = take(putter, self.root, item, progress)
+            result.entries |= taken.entries
+            result.warnings += taken.warnings
+            result.plain_bytes += taken.plain_bytes
+            self._remember(cache, item, taken)
+        if todo:
+            cache.save()
+        return result
+
+    def compare(self, records: Records, head: Entries, present: Entries) -> tuple[FileState, ...]:
+        """Return what differs between HEAD's entries and the present ones."""
+        return tuple(compare(records, head, present, frozenset(self.tracking.absent)))
+
+    def move(
+        self,
+        head: Entries,
+        present: Entries,
+        target: Entries,
+        *,
+        force: bool = False,
+        progress: Progress = SILENT,
+    ) -> list[str]:
+        """Turn the files of ``head`` into those of ``target``; return the paths written.
+
+        A file that differs from both, or an untracked one in the way, is `UnsavedChanges` before
+        anything is touched, unless ``force``.
+        """
+        changed = {p: e for p, e in target.items() if head.get(p) != e}
+        gone = {p: e for p, e in head.items() if p not in target}
+        if not force:
+            self._check_clean(head, present, changed, gone)
+        writes = {p: e for p, e in changed.items() if present.get(p) != e}
+        kept = {part for path, entry in target.items() for part in self.parts(path, entry)}
+        written = self.write(writes, progress=progress)
+        # Files of a changed model that its new version does not have go as well.
+        stale = {**gone, **{p: head[p] for p in changed if p in head}}
+        old = {part for path, entry in stale.items() for part in self.parts(path, entry)}
+        remove_files(self.root, sorted(old - kept))
+        return written
+
+    def write(self, entries: Entries, *, progress: Progress = SILENT) -> list[str]:
+        """Write entries to disk, each file atomically, and remember them in the stat cache."""
+        self._check_paths(entries)
+        progress.begin("writing", sum(file_sizes(self._store, e) for e in entries.values()))
+        cache = StatCache.load(self._private / CACHE_FILE)
+        written: list[str] = []
+        for path, entry in entries.items():
+            parts = write_entry(self._store, self.root, path, entry, progress=progress)
+            written += parts
+            for part in parts:
+                status = (self.root / part).stat()
+                cache.put(_key(path, part), status, entry)
+        if written:
+            cache.save()
+        return written
+
+    def export(self, entries: Entries, *, progress: Progress = SILENT) -> list[str]:
+        """Write entries without remembering them: these files are not the workspace's."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self._check_paths(entries)
+        progress.begin("writing", sum(file_sizes(self._store, e) for e in entries.values()))
+        written: list[str] = []
+        for path, entry in entries.items():
+            written += write_entry(self._store, self.root, path, entry, progress=progress)
+        return written
+
+    def _check_paths(self, entries: Entries) -> None:
+        for path, entry in entries.items():
+            if entry.kind == "checkpoint":
+                check_checkpoint(self._store.checkpoint(CheckpointId(entry.id)))
+            for part in self.parts(path, entry):
+                safe_path(self.root, part)
+
+    def _check_clean(
+        self, head: Entries, present: Entries, changed: Entries, gone: Entries
+    ) -> None:
+        dirty = []
+        for path in changed.keys() | gone.keys():
+            now = present.get(path)
+            if now is None:
+                now_there = path not in head and (self.root / path).exists()
+                if now_there:
+                    dirty.append(path)
+            elif now not in (head.get(path), changed.get(path)):
+                dirty.append(path)
+        if dirty:
+            names = ", ".join(sorted(dirty)[:5]) + (" …" if len(dirty) > 5 else "")
+            raise UnsavedChanges(
+                f"{names} would be overwritten, and no commit holds what is there now; "
+                "nothing was changed",
+                hint="theta commit -am MESSAGE keeps it; --force saves it for theta undo",
+            )
+
+    def _is_there(self, entries: Entries, head: Entries, *, whole: bool) -> bool:
+        new = [entry.id for path, entry in entries.items() if head.get(path) != entry]
+        return self._store.whole(new) if whole else all(self._store.has(id_) for id_ in new)
+
+    def _cached(self, cache: StatCache, item: Item) -> dict[str, TreeEntry] | None:
+        found: dict[str, TreeEntry] = {}
+        for part in item.parts:
+            entry = cache.get(_key(item.path, part), (self.root / part).stat())
+            if entry is None:
+                return None
+            found[part] = entry
+        first = found[item.path]
+        whole = len(item.parts) > 1 and first.kind == "checkpoint"
+        return {item.path: first} if whole else found
+
+    def _remember(self, cache: StatCache, item: Item, taken: Taken) -> None:
+        whole = taken.entries.get(item.path)
+        for part, status in taken.stats.items():
+            entry = taken.entries.get(part, whole)
+            if entry is not None:
+                cache.put(_key(item.path, part), status, entry)
+
+    def _size(self, part: str) -> int:
+        return (self.root / part).stat().st_size
+
+
+def _key(path: str, part: str) -> str:
+    # A shard is remembered as part of its model: without the index it is another file.
+    return path if path == part else f"{path}{os.sep}{os.sep}{part}"

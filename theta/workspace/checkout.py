@@ -1,0 +1,177 @@
+"""Records to files: the way of a checkout.
+
+Owns writing one file whole or not at all (temporary file, fsync, rename) and the paths that may be
+written. Must not decide which files to write, nor know refs.
+"""
+
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from theta.formats.base import TensorSpec
+from theta.formats.joining import plan_join
+from theta.formats.layout import decode_layout
+from theta.formats.writing import FileWriter
+from theta.params import flatten
+from theta.progress import Progress
+from theta_store.errors import DiskFull, MalformedRecord, UnsafePath
+from theta_store.ids import BlobId, CheckpointId
+from theta_store.records import Blob, Checkpoint, File, Tensor, TreeEntry, check_component
+from theta_store.store import Store
+
+RESERVED = ".theta"
+TEMPORARY = ".theta-tmp-"
+
+
+@dataclass(frozen=True)
+class BlobSink:
+    """Writes a blob's bytes to a file as they come."""
+
+    out: FileWriter
+
+    def write(self, start: int, plain: memoryview) -> None:
+        """Write the bytes at ``start``."""
+        self.out.pwrite(start, plain)
+
+
+def safe_path(root: Path, path: str) -> Path:
+    """Return where a tree's path lies on disk; one that would leave the root is `UnsafePath`.
+
+    Names come from records that strangers wrote: no step may be empty, lead up, be ``.theta`` in
+    any case, or pass through a link that leads out.
+    """
+    steps = path.split("/")
+    for step in steps:
+        check_component(step)
+        if step.casefold() == RESERVED:
+            raise UnsafePath(f"{path!r} would overwrite the repository itself; it was not written")
+    at = root
+    for step in steps[:-1]:
+        at = at / step
+        if at.is_symlink() and not at.resolve().is_relative_to(root.resolve()):
+            raise UnsafePath(f"{path!r} passes through a link that leaves {root}; not written")
+    return root.joinpath(*steps)
+
+
+def part_path(entry_path: str, file: File) -> str:
+    """Return the path of one file of a checkpoint whose entry lies at ``entry_path``."""
+    if not file.path:
+        return entry_path
+    return str(PurePosixPath(entry_path).parent / file.path).removeprefix("./")
+
+
+def parts_of(store: Store, path: str, entry: TreeEntry) -> tuple[str, ...]:
+    """Return the paths of the files that an entry stands for, its own first."""
+    if entry.kind != "checkpoint":
+        return (path,)
+    record = store.checkpoint(CheckpointId(entry.id))
+    return tuple(part_path(path, file) for file in record.files)
+
+
+def file_sizes(store: Store, entry: TreeEntry) -> int:
+    """Return the bytes of the files that an entry stands for."""
+    if entry.kind != "checkpoint":
+        return store.blob(BlobId(entry.id)).size
+    record = store.checkpoint(CheckpointId(entry.id))
+    return sum(decode_layout(store.read_bytes(file.layout)).size for file in record.files)
+
+
+def write_entry(
+    store: Store,
+    root: Path,
+    path: str,
+    entry: TreeEntry,
+    *,
+    progress: Progress,
+    only: frozenset[str] | None = None,
+) -> list[str]:
+    """Write the files of an entry, each atomically; return their paths.
+
+    ``only`` restricts to some of a model's files.
+    """
+    if entry.kind == "blob":
+        _write_blob(store, safe_path(root, path), store.blob(BlobId(entry.id)), entry, progress)
+        return [path]
+    record = store.checkpoint(CheckpointId(entry.id))
+    tensors = {name: store.tensor(id_) for name, id_ in flatten(store, record.params)}
+    written = []
+    for file in record.files:
+        part = part_path(path, file)
+        if only is None or part in only:
+            _write_part(store, safe_path(root, part), file, tensors, entry, progress)
+            written.append(part)
+    return written
+
+
+def _write_blob(
+    store: Store, target: Path, blob: Blob, entry: TreeEntry, progress: Progress
+) -> None:
+    with _replacing(target, blob.size, executable=entry.executable) as out:
+        store.read_into([(blob, BlobSink(out))], progress=progress.advance)
+
+
+def _write_part(
+    store: Store,
+    target: Path,
+    file: File,
+    tensors: Mapping[str, Tensor],
+    entry: TreeEntry,
+    progress: Progress,
+) -> None:
+    layout = decode_layout(store.read_bytes(file.layout))
+    specs = {name: TensorSpec(name, t.dtype, t.shape) for name, t in tensors.items()}
+    with _replacing(target, layout.size, executable=entry.executable) as out:
+        plan = plan_join(layout, file.literals, out, specs)
+        store.read_into(
+            ((tensors[name], sink) for name, sink in plan.sinks.items()),
+            progress=progress.advance,
+        )
+        plan.finish()
+
+
+@contextmanager
+def _replacing(target: Path, size: int, *, executable: bool) -> Iterator[FileWriter]:
+    """Lend a temporary file that takes the target's place when all went well."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(target.parent).free
+    if free < size:
+        raise DiskFull(
+            f"{target.name} needs {size >> 20} MiB, {free >> 20} MiB are free; "
+            "the file was left as it is",
+            hint="theta gc --dry-run",
+        )
+    name = f"{TEMPORARY}{secrets.token_hex(6)}"
+    out = FileWriter(target.parent / name, size, mode=0o777 if executable else 0o666)
+    try:
+        yield out
+        out.sync()
+        out.close()
+        out.path.replace(target)
+    except BaseException:
+        out.discard()
+        raise
+
+
+def remove_files(root: Path, paths: Iterable[str]) -> None:
+    """Remove files, and the folders that become empty by it."""
+    for path in paths:
+        target = safe_path(root, path)
+        target.unlink(missing_ok=True)
+        folder = target.parent
+        while folder != root and folder.is_relative_to(root) and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent
+
+
+def check_checkpoint(record: Checkpoint) -> None:
+    """Refuse a checkpoint whose file names could leave their folder."""
+    for file in record.files:
+        if file.path:
+            try:
+                for step in file.path.split("/"):
+                    check_component(step)
+            except ValueError as error:
+                raise MalformedRecord(f"a checkpoint names {file.path!r}: {error}") from None

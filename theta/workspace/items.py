@@ -1,0 +1,50 @@
+"""Which files of the workspace belong together: one file, or the index and shards of one model.
+
+Owns the grouping. Must not know the store, nor how files are read as tensors.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from theta.formats.sharded import shards_of
+
+INDEX_SUFFIX = ".index.json"
+INDEX_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Item:
+    """What becomes one entry of a tree; ``parts`` are its files' paths, the entry's own first."""
+
+    path: str
+    parts: tuple[str, ...]
+
+
+def group(root: Path, paths: Iterable[str]) -> list[Item]:
+    """Return the items that these files make; shards follow their index even if not listed.
+
+    A model one of whose shards is missing is no model: its files stand for themselves.
+    """
+    left = set(paths)
+    found = []
+    for path in sorted(left):
+        shards = _shards(root, path)
+        if shards:
+            found.append(Item(path, (path, *shards)))
+            left -= {path, *shards}
+    found += [Item(path, (path,)) for path in left]
+    return sorted(found, key=lambda item: item.path)
+
+
+def _shards(root: Path, path: str) -> tuple[str, ...]:
+    if not path.endswith(INDEX_SUFFIX) or (root / path).stat().st_size > INDEX_BYTES:
+        return ()
+    names = shards_of((root / path).read_bytes()) or ()
+    shards = tuple(_beside(path, names))
+    return shards if all((root / shard).is_file() for shard in shards) else ()
+
+
+def _beside(path: str, names: Iterable[str]) -> Iterator[str]:
+    folder, slash, _ = path.rpartition("/")
+    return (folder + slash + name for name in names)

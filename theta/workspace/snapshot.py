@@ -1,0 +1,181 @@
+"""Files to records: the way of a commit.
+
+Owns the reading of one item through its format, the checks of what the file claims, and the
+records that stand for it. Must not know which files are tracked, nor whether anything is stored:
+the putter may be a session or its dry twin.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from theta.formats import HEAD_BYTES, recognise
+from theta.formats.base import Scan, verify_checks
+from theta.formats.checksum import crc32_combine
+from theta.formats.layout import encode_layout
+from theta.formats.reading import FileReader
+from theta.formats.sharded import merge_scans
+from theta.params import build_params
+from theta.progress import Progress
+from theta.workspace.items import Item
+from theta_store.dtypes import dtype
+from theta_store.errors import MalformedFile, ResourceError, UnsafePickle
+from theta_store.ids import BlobId, CheckpointId, ParamsId, RecordId, TensorId
+from theta_store.records import Checkpoint, File, Params, TreeEntry
+from theta_store.store import Putter, StoredTensor
+
+
+@dataclass
+class Taken:
+    """The entries that an item became, by path, with what was seen on the way."""
+
+    entries: dict[str, TreeEntry] = field(default_factory=dict)
+    stats: dict[str, os.stat_result] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    plain_bytes: int = 0
+
+
+def take(putter: Putter, root: Path, item: Item, progress: Progress) -> Taken:
+    """Read an item and return its entries; a file that changes meanwhile is a `ResourceError`."""
+    taken = Taken()
+    with ExitStack() as stack:
+        readers = {part: stack.enter_context(FileReader(root / part)) for part in item.parts}
+        if len(item.parts) > 1 and _take_model(putter, item, readers, taken, progress):
+            pass
+        else:
+            for part, reader in readers.items():
+                taken.entries[part] = _take_file(putter, part, reader, taken, progress)
+        for part, reader in readers.items():
+            _check_unchanged(part, reader)
+            taken.stats[part] = reader.stat
+            taken.plain_bytes += reader.size
+    return taken
+
+
+def _check_unchanged(part: str, reader: FileReader) -> None:
+    if not reader.unchanged():
+        raise ResourceError(
+            f"{part} changed while it was read; nothing was committed",
+            hint="wait until the program that writes it is done, then retry",
+        )
+
+
+def _take_file(
+    putter: Putter, path: str, reader: FileReader, taken: Taken, progress: Progress
+) -> TreeEntry:
+    scan = _scan(path, reader, taken)
+    if scan is None:
+        return _take_blob(putter, path, reader, progress)
+    stored = list(_put(putter, path, scan, progress))
+    record = _checkpoint(putter, scan, ((("", scan),)), {item.name: item.id for item in stored})
+    return _entry(path, "checkpoint", record, reader)
+
+
+def _take_model(
+    putter: Putter,
+    item: Item,
+    readers: Mapping[str, FileReader],
+    taken: Taken,
+    progress: Progress,
+) -> bool:
+    """Take an index and its shards as one checkpoint; False when they do not make one."""
+    index = readers[item.path].read(0, readers[item.path].size)
+    scans: dict[str, Scan] = {}
+    for part in item.parts[1:]:
+        scan = _scan(part, readers[part], taken)
+        if scan is None:
+            return False
+        scans[Path(part).name] = scan
+    try:
+        files = merge_scans(Path(item.path).name, index, scans)
+    except MalformedFile as error:
+        taken.warnings.append(f"{error}; its files are kept one by one")
+        return False
+    leaves: dict[str, TensorId] = {}
+    for part in item.parts[1:]:
+        leaves |= {s.name: s.id for s in _put(putter, part, scans[Path(part).name], progress)}
+    named = (("", files[0][1]), *files[1:])
+    record = _checkpoint(putter, files[1][1], named, leaves)
+    taken.entries[item.path] = _entry(item.path, "checkpoint", record, readers[item.path])
+    return True
+
+
+def _scan(path: str, reader: FileReader, taken: Taken) -> Scan | None:
+    """Return what a format finds; None for a plain file and for a pickle that is not safe."""
+    head = reader.read(0, min(HEAD_BYTES, reader.size))
+    found = recognise(head, Path(path).name)
+    if found is None:
+        return None
+    try:
+        return found.scan(reader)
+    except UnsafePickle as error:
+        taken.warnings.append(f"{path}: {error}; kept byte for byte, without parameters")
+        return None
+    except MalformedFile as error:
+        raise _refused(path, error) from None
+
+
+def _refused(path: str, error: MalformedFile) -> MalformedFile:
+    text = str(error) if path.rpartition("/")[2] in str(error) else f"{path}: {error}"
+    return MalformedFile(
+        f"{text}; nothing was committed",
+        hint=error.hint or f"repair the file, or leave it out: theta rm {path}",
+    )
+
+
+def _put(putter: Putter, path: str, scan: Scan, progress: Progress) -> Iterator[StoredTensor]:
+    crcs: dict[str, int] = {}
+    for stored in putter.put_tensors(scan.tensors.items(), crc=bool(scan.checks)):
+        source = scan.tensors[stored.name]
+        progress.advance(dtype(source.dtype).size_of(tuple(source.shape)))
+        if scan.checks:
+            crcs[stored.name] = _combined(stored.checks)
+        yield stored
+    try:
+        verify_checks(scan, crcs, name=path)
+    except MalformedFile as error:
+        raise _refused(path, error) from None
+
+
+def _combined(checks: tuple[tuple[int, int], ...]) -> int:
+    crc = 0
+    for piece, length in checks:
+        crc = crc32_combine(crc, piece, length)
+    return crc
+
+
+def _checkpoint(
+    putter: Putter,
+    first: Scan,
+    files: tuple[tuple[str, Scan], ...],
+    leaves: Mapping[str, TensorId],
+) -> CheckpointId:
+    def put(params: Params) -> ParamsId:
+        return ParamsId(putter.put_record(params))
+
+    record = Checkpoint(
+        first.format,
+        first.version,
+        tuple(
+            File(name, putter.put_bytes(encode_layout(scan.layout)), dict(scan.literals))
+            for name, scan in files
+        ),
+        build_params(leaves, put),
+        {alias: name for _, scan in files for alias, name in scan.aliases.items()},
+    )
+    return CheckpointId(putter.put_record(record))
+
+
+def _take_blob(putter: Putter, path: str, reader: FileReader, progress: Progress) -> TreeEntry:
+    ((_, id_),) = putter.put_blobs([(path, reader)])
+    progress.advance(reader.size)
+    return _entry(path, "blob", BlobId(id_), reader)
+
+
+def _entry(path: str, kind: str, id_: RecordId, reader: FileReader) -> TreeEntry:
+    executable = os.name != "nt" and bool(reader.stat.st_mode & 0o100)
+    if kind == "blob":
+        return TreeEntry(Path(path).name, "blob", id_, executable)
+    return TreeEntry(Path(path).name, "checkpoint", id_, executable)

@@ -1,0 +1,81 @@
+"""Ids without storing: what a session would have put, kept in memory.
+
+Owns the dry twin of a session, for ``status`` and for comparing files that no commit holds. Must
+not write anything.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+from theta_store.chunking import split_bytes
+from theta_store.ids import BlobId, ChunkId, RecordId, TensorId, chunk_id
+from theta_store.objects import encoded
+from theta_store.payloads import Payload
+from theta_store.pipeline import Pool
+from theta_store.records import Blob, Record
+from theta_store.session import StoredTensor
+from theta_store.tensors import ByteSource, Source, put_blobs, put_tensors
+
+
+class Putter(Protocol):
+    """What turns plain bytes and records into ids: a session, or its dry twin."""
+
+    def put_tensors(
+        self, items: Iterable[tuple[str, Source]], *, crc: bool = False
+    ) -> Iterator[StoredTensor]:
+        """Yield name, id and checks of each tensor, in order."""
+
+    def put_blobs(self, items: Iterable[tuple[str, ByteSource]]) -> Iterator[tuple[str, BlobId]]:
+        """Yield name and id of each blob, in order."""
+
+    def put_bytes(self, data: bytes) -> BlobId:
+        """Return the id of a small blob."""
+
+    def put_record(self, record: Record) -> RecordId:
+        """Return the id of a record."""
+
+
+class Hashing:
+    """Computes ids; records can be read back, those it has not seen come from the store."""
+
+    def __init__(self, pool: Pool, stored: Callable[[RecordId], Record]) -> None:
+        self._pool = pool
+        self._stored = stored
+        self._records: dict[RecordId, Record] = {}
+
+    def claim(self, id_: ChunkId) -> bool:  # noqa: ARG002 - the protocol's signature
+        """Say that no chunk is to be stored."""
+        return False
+
+    def put(self, payload: Payload) -> None:
+        """Refuse: nothing is ever claimed here."""
+        raise AssertionError(f"{payload.id.hex()} was not claimed")
+
+    def put_tensors(
+        self, items: Iterable[tuple[str, Source]], *, crc: bool = False
+    ) -> Iterator[StoredTensor]:
+        """Hash tensors in parallel; yield name, id and checks in the order given."""
+        for done in put_tensors(items, self, self._pool, crc=crc):
+            yield StoredTensor(done.name, TensorId(self.put_record(done.record)), done.checks)
+
+    def put_blobs(self, items: Iterable[tuple[str, ByteSource]]) -> Iterator[tuple[str, BlobId]]:
+        """Hash blobs in parallel; yield name and id in the order given."""
+        for done in put_blobs(items, self, self._pool):
+            yield done.name, BlobId(self.put_record(done.record))
+
+    def put_bytes(self, data: bytes) -> BlobId:
+        """Return the id of a small blob."""
+        view = memoryview(data)
+        chunks = tuple(chunk_id(view[start:stop]) for start, stop in split_bytes(len(data)))
+        return BlobId(self.put_record(Blob(len(data), chunks)))
+
+    def put_record(self, record: Record) -> RecordId:
+        """Keep a record in memory and return its id."""
+        id_ = encoded(record).id
+        self._records[id_] = record
+        return id_
+
+    def record(self, id_: RecordId) -> Record:
+        """Return a record hashed here, or the store's."""
+        record = self._records.get(id_)
+        return self._stored(id_) if record is None else record
