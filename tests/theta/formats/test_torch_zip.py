@@ -14,7 +14,6 @@ from theta.formats.reading import FileReader
 from theta.formats.torch_zip import TorchZip
 from theta_store.errors import MalformedFile, UnsafePickle
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:ComplexHalf")
 
 
