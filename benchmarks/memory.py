@@ -25,7 +25,8 @@ SAMPLE_SECONDS = 0.01
 def make_model(folder: Path, layers: int, shards: int) -> None:
     """Write ``layers`` layers of bf16 noise shaped like weights, cut into ``shards`` files."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = [(f"layers.{i}.{kind}.weight", shape) for i in range(layers) for kind, shape in LAYER.items()]
+    kinds = [(i, kind) for i in range(layers) for kind in LAYER]
+    names = [(f"layers.{i}.{kind}.weight", LAYER[kind]) for i, kind in kinds]
     weight_map = {}
     for shard in range(shards):
         mine = names[shard::shards]
@@ -121,8 +122,11 @@ def main() -> None:
 
 def _report(what: str, size: int, seconds: float, peak: int) -> None:
     rate = size / seconds / 1e6
-    print(f"{what}: {size / 2**30:.2f} GiB in {seconds:.1f} s ({rate:.0f} MB/s), "
-          f"peak RssAnon {peak / 2**20:.0f} MiB", flush=True)
+    print(
+        f"{what}: {size / 2**30:.2f} GiB in {seconds:.1f} s ({rate:.0f} MB/s), "
+        f"peak RssAnon {peak / 2**20:.0f} MiB",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

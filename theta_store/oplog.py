@@ -31,6 +31,7 @@ ROW_VERSION = 1
 class Operation:
     """One atomic change; ``time`` is microseconds since 1970 in UTC, set by the log when 0.
 
+    ``wrote`` says that the workspace's files followed HEAD, so that undo takes them back as well;
     ``saved`` is a commit, named by no ref, of the files that the operation overwrote by force.
     """
 
@@ -42,6 +43,7 @@ class Operation:
     expired: tuple[CommitId, ...] = ()
     revived: tuple[CommitId, ...] = ()
     saved: CommitId | None = None
+    wrote: bool = False
     undo: int = 0
     below: int = 0
     redo: int = 0
@@ -59,6 +61,7 @@ class _Row(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     expired: tuple[CommitId, ...]
     revived: tuple[CommitId, ...]
     saved: CommitId | None
+    wrote: bool
     undo: int
     below: int
     redo: int

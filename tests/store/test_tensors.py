@@ -60,14 +60,16 @@ def test_round_trip_and_identity(items: list[tuple[str, list[int]]], seed: int) 
     tensors = {
         str(i): _source(name, tuple(shape), seed + i) for i, (name, shape) in enumerate(items)
     }
-    with tempfile.TemporaryDirectory() as folder:
-        with Store.create(Path(folder) / "s", head="refs/heads/main") as store:
-            first = commit_tensors(store, tensors)
-            assert read_back(store, first) == {k: v.data for k, v in tensors.items()}
-            with store.session() as session:
-                again = list(session.put_tensors(tensors.items()))
-                assert session.stored_bytes == 0
-            assert all(store.has(item.id) for item in again)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Store.create(Path(folder) / "s", head="refs/heads/main") as store,
+    ):
+        first = commit_tensors(store, tensors)
+        assert read_back(store, first) == {k: v.data for k, v in tensors.items()}
+        with store.session() as session:
+            again = list(session.put_tensors(tensors.items()))
+            assert session.stored_bytes == 0
+        assert all(store.has(item.id) for item in again)
 
 
 def test_order_and_checks_survive_many_threads(tmp_path: Path) -> None:

@@ -1,0 +1,19 @@
+"""A repository: one method per thing a user does.
+
+Owns the class `Repo`, which joins the verbs of this package. Must not know the terminal nor the
+environment: who the author is and where work is reported are arguments.
+"""
+
+from theta.repo.care import Care
+from theta.repo.committing import Committing
+from theta.repo.looking import Looking
+from theta.repo.moving import Moving
+from theta.repo.tracking import Tracking
+from theta.repo.undoing import Undoing
+from theta.repo.values import Author, Committed, Details, Moved, Status
+
+__all__ = ["Author", "Committed", "Details", "Moved", "Repo", "Status"]
+
+
+class Repo(Looking, Tracking, Committing, Moving, Undoing, Care):
+    """An open repository; use it as a context manager or call `close`."""

@@ -1,0 +1,198 @@
+"""An open repository: its store, workspace and configuration, and what all verbs need.
+
+Owns opening and closing, finding commits and files, and the session that is run again when gc got
+in between. Must not hold a verb.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from theta.config import Config
+from theta.diff import build_tree, flatten_tree
+from theta.revision import (
+    resolve_revision,
+)
+from theta.workspace import Entries, Workspace
+from theta_store.errors import (
+    NotARepository,
+    UnknownFile,
+)
+from theta_store.ids import CommitId, TreeId, short
+from theta_store.records import Commit, Tree, TreeEntry
+from theta_store.store import (
+    BRANCHES,
+    CollectedMeanwhile,
+    Head,
+    Operation,
+    RefChange,
+    Session,
+    Store,
+)
+
+PRIVATE = ".theta"
+STORE = "store"
+POINTER = "store-path"
+CONFIG = "config.toml"
+DEFAULT_BRANCH = "main"
+TRIES = 5
+
+T = TypeVar("T")
+
+
+class Opened:
+    """An open repository; use it as a context manager or call `close`."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        global_config: Path | None = None,
+        threads: int | None = None,
+        readonly: bool = False,
+    ) -> None:
+        self.root = root
+        self.private = root / PRIVATE
+        self.config = Config(global_config, self.private / CONFIG)
+        wanted = self.config.text("core.threads")
+        threads = threads or (int(wanted) if wanted else None)
+        self.store = Store(_store_folder(self.private), threads=threads, readonly=readonly)
+        self.workspace = Workspace(root, self.private, self.store)
+
+    @classmethod
+    def init(cls, root: Path, *, store: Path | None = None, force_network: bool = False) -> Self:
+        """Make a repository in ``root`` with its store in ``.theta`` or in ``store``, and open it.
+
+        A folder that is one already is opened as it is.
+        """
+        root = root.absolute()
+        private = root / PRIVATE
+        if not private.is_dir():
+            private.mkdir(parents=True)
+            folder = private / STORE if store is None else store.absolute()
+            if store is not None:
+                (private / POINTER).write_text(str(folder))
+            if not (folder / "meta").is_dir():
+                head = BRANCHES + DEFAULT_BRANCH
+                Store.create(folder, head=head, force_network=force_network).close()
+        return cls(root)
+
+    @classmethod
+    def open(cls, path: Path = Path(), *, global_config: Path | None = None) -> Self:
+        """Open the repository of a folder or of the nearest one above it."""
+        start = path.absolute()
+        for folder in (start, *start.parents):
+            if (folder / PRIVATE).is_dir():
+                return cls(folder, global_config=global_config)
+        raise NotARepository(
+            f"no theta repository in {start} or above it", hint="theta init makes one here"
+        )
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def head(self) -> Head:
+        """Where HEAD is."""
+        return self.store.refs.head()
+
+    def resolve(self, revision: str) -> CommitId:
+        """Return the commit that a revision names."""
+        return resolve_revision(self.store, revision, directions=self.config.directions())
+
+    def entries(self, commit: CommitId | None) -> dict[str, TreeEntry]:
+        """Return the files of a commit by path."""
+        if commit is None:
+            return {}
+        self.store.tree_of(commit)
+        return dict(flatten_tree(self.store, self.store.commit(commit).tree))
+
+    def entry(self, commit: CommitId, path: str | None) -> tuple[str, TreeEntry]:
+        """Return a file of a commit; without a path, its only checkpoint.
+
+        A sharded model also answers to its folder and to the name of any of its files.
+        """
+        entries = self.entries(commit)
+        if path is None:
+            return _only_checkpoint(commit, entries)
+        if path in entries:
+            return path, entries[path]
+        inside = {p: e for p, e in entries.items() if p.startswith(path.rstrip("/") + "/")}
+        models = [(p, e) for p, e in inside.items() if e.kind == "checkpoint"]
+        if len(models) == 1:
+            return models[0]
+        for owner, entry in entries.items():
+            if path in self.workspace.parts(owner, entry):
+                return owner, entry
+        raise UnknownFile(
+            f"{short(commit)} holds no file {path!r}", hint=f"theta ls {short(commit)}"
+        )
+
+    def _retried(self, work: Callable[[Session], T]) -> T:
+        """Run work in a session, again when gc took what it shared."""
+        for attempt in range(TRIES):
+            try:
+                with self.store.session() as session:
+                    return work(session)
+            except CollectedMeanwhile:
+                if attempt == TRIES - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _save(self, session: Session, entries: Entries) -> CommitId:
+        """Store what is about to be overwritten as a commit that only the operation names."""
+
+        def put(tree: Tree) -> TreeId:
+            return TreeId(session.put_record(tree))
+
+        head = self.head.commit
+        commit = Commit(
+            build_tree(entries, put),
+            () if head is None else (head,),
+            "theta",
+            time.time_ns() // 1000,
+            0,
+            "files as they were before they were overwritten",
+        )
+        id_ = CommitId(session.put_record(commit))
+        session.flush()
+        return id_
+
+    def _publish(self, verb: str, summary: str, *changes: RefChange) -> Operation:
+        with self.store.session() as session:
+            return session.publish(Operation(0, 0, verb, summary, changes))
+
+
+def _store_folder(private: Path) -> Path:
+    pointer = private / POINTER
+    if not pointer.exists():
+        return private / STORE
+    folder = Path(pointer.read_text().strip())
+    if not folder.is_dir():
+        raise NotARepository(
+            f"the store of this repository was at {folder}, which is gone",
+            hint=f"mount it again, or write its new place into {pointer}",
+        )
+    return folder
+
+
+def _only_checkpoint(commit: CommitId, entries: Entries) -> tuple[str, TreeEntry]:
+    found = [(path, entry) for path, entry in entries.items() if entry.kind == "checkpoint"]
+    if len(found) != 1:
+        some = ", ".join(path for path, _ in found[:5]) or "none"
+        raise UnknownFile(
+            f"{short(commit)} holds {len(found)} checkpoints ({some}): name one",
+            hint="REV:FILE::PARAM",
+        )
+    return found[0]

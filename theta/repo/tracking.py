@@ -1,0 +1,61 @@
+"""``add`` and ``rm``: what the workspace looks after.
+
+Owns their steps. Must not store anything.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from theta.repo.opened import Opened
+from theta.workspace import Entries
+from theta.workspace import tracking as tracked
+from theta_store.errors import (
+    UnknownFile,
+    UnsavedChanges,
+)
+
+
+class Tracking(Opened):
+    """The verbs of this file."""
+
+    def add(self, paths: Iterable[str], *, cwd: Path | None = None) -> list[str]:
+        """Start tracking files, folders and globs; return the files that are tracked by it now."""
+        self.store.check_writable()
+        base = cwd or self.root
+        wanted = [self.workspace.relative(base, path) for path in paths]
+        self.workspace.set_tracking(tracked.added(self.workspace.tracking, self.root, wanted))
+        found = self.workspace.tracked_paths(self.entries(self.head.commit))
+        return [path for path in found if any(tracked.covers(w, path) for w in wanted)]
+
+    def remove(
+        self, paths: Iterable[str], *, cwd: Path | None = None, delete: bool = False
+    ) -> list[str]:
+        """Stop tracking files; they stay on disk unless ``delete``, which HEAD must hold."""
+        self.store.check_writable()
+        base = cwd or self.root
+        wanted = [self.workspace.relative(base, path) for path in paths]
+        head = self.entries(self.head.commit)
+        known = {p for path, e in head.items() for p in self.workspace.parts(path, e)}
+        known |= set(self.workspace.tracked_paths(head))
+        gone = sorted(p for p in known if any(tracked.covers(w, p) for w in wanted))
+        if not gone:
+            raise UnknownFile(f"{', '.join(wanted)}: not tracked; nothing was changed")
+        if delete:
+            self._delete(head, gone)
+        self.workspace.set_tracking(tracked.removed(self.workspace.tracking, [*wanted, *gone]))
+        return gone
+
+    def _delete(self, head: Entries, paths: Sequence[str]) -> None:
+        present = self.workspace.present(head, self.store.hashing(), storing=False)
+        unsaved = [
+            path
+            for path, entry in present.entries.items()
+            if path in paths and head.get(path) != entry
+        ]
+        if unsaved:
+            raise UnsavedChanges(
+                f"{unsaved[0]} holds what no commit has; nothing was deleted",
+                hint="theta commit it first, or delete it yourself",
+            )
+        for path in paths:
+            (self.root / path).unlink(missing_ok=True)
