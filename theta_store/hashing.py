@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from theta_store.chunking import split_bytes
-from theta_store.ids import BlobId, ChunkId, RecordId, TensorId, chunk_id
+from theta_store.errors import MissingObject
+from theta_store.ids import BlobId, ChunkId, RecordId, TensorId, chunk_id, short
 from theta_store.objects import encoded
 from theta_store.payloads import Payload
 from theta_store.pipeline import Pool
@@ -42,6 +43,15 @@ class Hashing:
         self._pool = pool
         self._stored = stored
         self._records: dict[RecordId, Record] = {}
+
+    @classmethod
+    def alone(cls) -> "Hashing":
+        """Return one that knows no store: for files outside a repository."""
+
+        def nothing(id_: RecordId) -> Record:
+            raise MissingObject(f"record {short(id_)} is not here")
+
+        return cls(Pool(), nothing)
 
     def claim(self, id_: ChunkId) -> bool:  # noqa: ARG002 - the protocol's signature
         """Say that no chunk is to be stored."""

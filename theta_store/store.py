@@ -38,7 +38,7 @@ from theta_store.ids import (
     short,
 )
 from theta_store.objects import find_record, forms, get_record, has_record, record_births
-from theta_store.oplog import Operation
+from theta_store.oplog import Operation, append_redo, append_undo
 from theta_store.pipeline import Pool
 from theta_store.records import Blob, Checkpoint, Commit, Params, Record, Tensor, Tree
 from theta_store.refs import (
@@ -77,6 +77,8 @@ __all__ = [
     "Source",
     "Store",
     "StoredTensor",
+    "append_redo",
+    "append_undo",
 ]
 
 META = "meta"

@@ -36,6 +36,16 @@ VERBS = {
     "export": "export",
     "fsck": "fsck",
     "gc": "gc",
+    "diff": "diff",
+    "merge": "merge",
+    "tag": "tag",
+    "reset": "reset",
+    "undo": "undo",
+    "redo": "redo",
+    "op": "op",
+    "du": "du",
+    "config": "config",
+    "forget": "forget",
 }
 HIDDEN = frozenset({"track"})
 EXIT_BUG = 70

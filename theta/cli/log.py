@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from theta.cli.graph import draw
 from theta.cli.spelling import spell_id, spell_refs, spell_time
 from theta.cli.terminal import Terminal
 from theta.repo import Repo
@@ -11,6 +12,7 @@ from theta_store.ids import CommitId, hex_id, short
 from theta_store.records import Commit
 
 EXAMPLES = "Examples:  theta log --oneline -n 5  ·  theta log main..rte  ·  theta log --json"
+LANES = ("red", "green", "yellow", "blue", "magenta", "cyan")
 
 
 def log(
@@ -20,6 +22,7 @@ def log(
     ] = None,
     count: Annotated[int | None, typer.Option("-n", help="At most so many commits.")] = None,
     oneline: Annotated[bool, typer.Option("--oneline", help="A line per commit.")] = False,
+    graph: Annotated[bool, typer.Option("--graph", help="Draw branches and merges.")] = False,
     metric: Annotated[list[str] | None, typer.Option(help="Show it as a column.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
 ) -> None:
@@ -30,6 +33,9 @@ def log(
         if json:
             terminal.answer("log", {"commits": [as_json(id_, commit) for id_, commit in commits]})
             return
+        if graph:
+            _print_graph(terminal, repo, dict(commits))
+            return
         names = repo.names()
         for id_, commit in commits:
             refs = spell_refs(terminal, repo.head, id_, names.get(id_, []))
@@ -38,6 +44,17 @@ def log(
                 terminal.out(f"{spell_id(terminal, id_)}{refs} {columns}{commit.subject}")
             else:
                 _print(terminal, repo, id_, commit, refs)
+
+
+def _print_graph(terminal: Terminal, repo: Repo, commits: dict[CommitId, Commit]) -> None:
+    names, head = repo.names(), repo.head
+    edges = ((id_, tuple(p for p in c.parents if p in commits)) for id_, c in commits.items())
+    for id_, row in draw(edges, lambda lane, text: terminal.paint(LANES[lane % len(LANES)], text)):
+        if id_ is None:
+            terminal.out(row)
+            continue
+        refs = spell_refs(terminal, head, id_, names.get(id_, []))
+        terminal.out(f"{row} {spell_id(terminal, id_)}{refs} {commits[id_].subject}")
 
 
 def as_json(id_: CommitId, commit: Commit) -> dict[str, object]:

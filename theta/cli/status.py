@@ -38,6 +38,7 @@ def _as_json(found: Status) -> dict[str, object]:
         "branch": None if branch is None else branch.removeprefix("refs/heads/"),
         "head": None if found.head.commit is None else hex_id(found.head.commit),
         "clean": found.clean,
+        "merging": found.merging,
         "files": [
             {
                 "path": file.path,
@@ -59,6 +60,8 @@ def _print(terminal: Terminal, repo: Repo, found: Status) -> None:
         terminal.out(f"HEAD detached at {spell_id(terminal, head.commit)}")
     if head.commit is None:
         terminal.out("No commit yet")
+    if found.merging is not None:
+        terminal.out(f"Merging {found.merging}: theta commit -m MESSAGE, or theta merge --abort")
     for warning in found.warnings:
         terminal.warn(warning)
     for file in found.files:

@@ -6,14 +6,16 @@ environment: who the author is and where work is reported are arguments.
 
 from theta.repo.care import Care
 from theta.repo.committing import Committing
+from theta.repo.comparing import Comparing
 from theta.repo.looking import Looking
+from theta.repo.merging import Merging
 from theta.repo.moving import Moving
 from theta.repo.tracking import Tracking
 from theta.repo.undoing import Undoing
-from theta.repo.values import Author, Committed, Details, Moved, Status
+from theta.repo.values import Author, Committed, Details, MergeAnswer, Moved, Status, Undone
 
-__all__ = ["Author", "Committed", "Details", "Moved", "Repo", "Status"]
+__all__ = ["Author", "Committed", "Details", "MergeAnswer", "Moved", "Repo", "Status", "Undone"]
 
 
-class Repo(Looking, Tracking, Committing, Moving, Undoing, Care):
+class Repo(Looking, Tracking, Committing, Comparing, Moving, Merging, Undoing, Care):
     """An open repository; use it as a context manager or call `close`."""

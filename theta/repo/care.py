@@ -3,6 +3,7 @@
 Owns their steps. Must not know the terminal.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from theta.config import seconds
@@ -12,9 +13,11 @@ from theta.workspace import Workspace
 from theta_store.errors import (
     UnsavedChanges,
 )
+from theta_store.ids import CommitId, short
 from theta_store.records import TreeEntry
 from theta_store.store import (
     GcReport,
+    Operation,
     Problem,
     Sizes,
 )
@@ -56,6 +59,26 @@ class Care(Opened):
             return collector.forecast()
         self.store.check_writable()
         return collector.collect()
+
+    def forget(self, revisions: Sequence[str]) -> list[CommitId]:
+        """Give up the files of commits; their records stay in the log, undo revives them until gc.
+
+        HEAD and the tips of branches and tags are `UnsavedChanges`: move or delete those first.
+        """
+        commits = list(dict.fromkeys(self.resolve(revision) for revision in revisions))
+        tips = {*self.store.refs.all().values(), self.head.commit}
+        held = [commit for commit in commits if commit in tips]
+        if held:
+            raise UnsavedChanges(
+                f"{short(held[0])} is the tip of a branch or tag; nothing was forgotten",
+                hint="theta branch -d, theta tag -d",
+            )
+        new = [commit for commit in commits if not self.store.is_expired(commit)]
+        if new:
+            summary = " ".join(short(commit) for commit in new)
+            with self.store.session() as session:
+                session.publish(Operation(0, 0, "forget", summary, (), expired=tuple(new)))
+        return new
 
     def sizes(self) -> Sizes:
         """Return the bytes of the store."""

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from theta.diff import build_tree, flatten_tree
+from theta.merge import Pending, pending
 from theta.progress import SILENT, Progress
-from theta.repo.opened import Opened
+from theta.repo.opened import MERGE_FILE, Opened
 from theta.repo.values import Author, Committed, Details
 from theta.workspace import Entries
 from theta.workspace import tracking as tracked
@@ -18,7 +19,7 @@ from theta_store.errors import (
     UnknownFile,
     UsageError,
 )
-from theta_store.ids import CommitId, TreeId
+from theta_store.ids import BlobId, CommitId, TreeId
 from theta_store.records import Commit, Tree
 from theta_store.store import (
     HEAD,
@@ -66,19 +67,24 @@ class Committing(Opened):
         present = self.workspace.present(
             before, session, storing=True, rehash=details.rehash, progress=progress
         )
+        waiting = pending.load(self.private / MERGE_FILE)
+        if waiting is not None and wanted:
+            raise UsageError("a merge is committed as a whole, not by paths")
         tree = self._tree(session, before, present.entries, wanted)
-        parents = self._parents(head, details)
+        parents = self._parents(head, details, waiting)
         old = None if head.commit is None else self.store.commit(head.commit)
-        if old is not None and tree == old.tree and not details.may_be_empty:
+        if old is not None and tree == old.tree and not (details.may_be_empty or waiting):
             raise NothingToCommit("nothing to commit: every tracked file is as HEAD has it")
         if old is None and not present.entries and not details.may_be_empty:
             raise NothingToCommit("nothing to commit: no file is tracked", hint="theta add PATH")
-        commit = _commit_record(tree, parents, message, author, details)
+        recipe = None if waiting is None else session.put_bytes(waiting.recipe.encode())
+        commit = commit_record(tree, parents, message, author, details, recipe)
         id_ = CommitId(session.put_record(commit))
         change = RefChange(head.branch or HEAD, head.commit, id_)
         summary = commit.subject
         verb = "commit --amend" if details.amend else "commit"
         session.publish(Operation(0, 0, verb, summary, (change,)), commits=[id_])
+        pending.drop(self.private / MERGE_FILE)
         self._settle_tracking(tree)
         return Committed(
             id_,
@@ -109,12 +115,18 @@ class Committing(Opened):
 
         return build_tree(entries, put)
 
-    def _parents(self, head: Head, details: Details) -> tuple[CommitId, ...]:
+    def _parents(
+        self, head: Head, details: Details, waiting: Pending | None
+    ) -> tuple[CommitId, ...]:
+        if waiting is not None:
+            if details.amend or head.commit != waiting.head:
+                raise UsageError("HEAD moved while a merge was waiting", hint="theta merge --abort")
+            return waiting.head, waiting.other
         if details.amend:
             if head.commit is None:
                 raise UsageError("there is no commit to amend")
             return self.store.commit(head.commit).parents
-        return () if head.commit is None else (head.commit, *details.merged)
+        return () if head.commit is None else (head.commit,)
 
     def _settle_tracking(self, tree: TreeId) -> None:
         """Forget what ``rm`` took out once no commit at HEAD and no pattern brings it back."""
@@ -129,9 +141,15 @@ class Committing(Opened):
             self.workspace.set_tracking(tracked.kept_out(tracking, still))
 
 
-def _commit_record(
-    tree: TreeId, parents: tuple[CommitId, ...], message: str, author: Author, details: Details
+def commit_record(
+    tree: TreeId,
+    parents: tuple[CommitId, ...],
+    message: str,
+    author: Author,
+    details: Details,
+    recipe: BlobId | None,
 ) -> Commit:
+    """Return a commit's record of this moment."""
     return Commit(
         tree,
         parents,
@@ -142,4 +160,5 @@ def _commit_record(
         details.step,
         {name: float(value) for name, value in (details.metrics or {}).items()},
         dict(details.meta or {}),
+        recipe,
     )

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from theta.diff import diff_trees
 from theta.history import ancestors
+from theta.merge import pending
 from theta.params import find, flatten, match_names
 from theta.progress import SILENT, Progress
-from theta.repo.opened import Opened
+from theta.repo.opened import MERGE_FILE, Opened
 from theta.repo.values import Status
 from theta.revision import (
     Address,
@@ -46,7 +47,9 @@ class Looking(Opened):
         )
         files = self.workspace.compare(hashing, entries, present.entries)
         others = tuple(self.workspace.untracked_paths(entries)) if untracked else ()
-        return Status(head, files, others, tuple(present.warnings))
+        waiting = pending.load(self.private / MERGE_FILE)
+        label = None if waiting is None else waiting.label
+        return Status(head, files, others, label, tuple(present.warnings))
 
     def log(
         self, revisions: Sequence[str] = (), *, count: int | None = None

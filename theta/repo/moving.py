@@ -176,19 +176,29 @@ class Moving(Opened):
             present = self.workspace.present(
                 head, session if force else self.store.hashing(), storing=force, progress=progress
             )
-            saved = None
-            if force and present.entries != head:
-                saved = self._save(session, present.entries)
+            saved = (
+                self._save_overwritten(session, head, present.entries, target) if force else None
+            )
             written = self.workspace.move(
                 head, present.entries, target, force=force, progress=progress
             )
-            operation = Operation(0, 0, verb, summary, tuple(changes), saved=saved)
+            operation = Operation(0, 0, verb, summary, tuple(changes), saved=saved, wrote=True)
             if changes or saved:
                 session.publish(operation, commits=[saved] if saved else ())
             return tuple(written)
 
+        self._check_not_merging()
         written = self._retried(work)
         return Moved(self.head, written)
+
+    def _save_overwritten(
+        self, session: Session, head: Entries, present: Entries, target: Entries
+    ) -> CommitId | None:
+        """Store what force is about to overwrite, files in the way included; None if nothing is."""
+        extra = self.workspace.take(self.workspace.in_the_way(present, target), session)
+        if present == head and not extra.entries:
+            return None
+        return self._save(session, {**present, **extra.entries})
 
     def restore(
         self,
@@ -223,7 +233,9 @@ class Moving(Opened):
             todo = {p: e for p, e in chosen.items() if now[p] != e}
             written = self.workspace.write(todo, progress=progress)
             if saved is not None:
-                operation = Operation(0, 0, "restore", " ".join(wanted), (), saved=saved)
+                operation = Operation(
+                    0, 0, "restore", " ".join(wanted), (), saved=saved, wrote=True
+                )
                 session.publish(operation, commits=[saved])
             return written
 

@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 
 from theta.config import Config
 from theta.diff import build_tree, flatten_tree
+from theta.merge import pending
 from theta.revision import (
     resolve_revision,
 )
@@ -19,6 +20,7 @@ from theta.workspace import Entries, Workspace
 from theta_store.errors import (
     NotARepository,
     UnknownFile,
+    UnsavedChanges,
 )
 from theta_store.ids import CommitId, TreeId, short
 from theta_store.records import Commit, Tree, TreeEntry
@@ -36,6 +38,7 @@ PRIVATE = ".theta"
 STORE = "store"
 POINTER = "store-path"
 CONFIG = "config.toml"
+MERGE_FILE = "merge.json"
 DEFAULT_BRANCH = "main"
 TRIES = 5
 
@@ -149,6 +152,14 @@ class Opened:
                 if attempt == TRIES - 1:
                     raise
         raise AssertionError("unreachable")
+
+    def _check_not_merging(self) -> None:
+        waiting = pending.load(self.private / MERGE_FILE)
+        if waiting is not None:
+            raise UnsavedChanges(
+                f"the merge of {waiting.label} waits for its commit; nothing was changed",
+                hint="theta commit -m MESSAGE, or theta merge --abort",
+            )
 
     def _save(self, session: Session, entries: Entries) -> CommitId:
         """Store what is about to be overwritten as a commit that only the operation names."""

@@ -1,13 +1,24 @@
 """``undo``, ``redo`` and the operation log.
 
-Owns their steps. Must not know the terminal.
+Owns their steps. Must not know the terminal. Undo puts refs back, and the files that followed HEAD
+if they hold nothing unsaved; what force overwrote comes back with them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+from theta.progress import SILENT, Progress
 from theta.repo.opened import Opened
+from theta.repo.values import Undone
+from theta.workspace import Entries
+from theta_store.errors import ExpiredCommit
+from theta_store.ids import CommitId, short
 from theta_store.store import (
+    HEAD,
     Operation,
+    RefChange,
+    Session,
+    append_redo,
+    append_undo,
 )
 
 
@@ -17,3 +28,94 @@ class Undoing(Opened):
     def operations(self) -> Iterator[Operation]:
         """Yield the operation log, newest first."""
         return self.store.operations()
+
+    def undo(self, *, progress: Progress = SILENT) -> Undone:
+        """Take the newest operation back that is not undone yet."""
+        target = self.store.undo_target()
+        self._check_whole(target.expired)
+        undoing = Operation(
+            0,
+            0,
+            "undo",
+            f"{target.verb} {target.summary}".strip(),
+            tuple(change.reversed() for change in reversed(target.changes)),
+            expired=target.revived,
+            revived=target.expired,
+            wrote=target.wrote,
+        )
+        return self._replay(undoing, target, lambda w, op: append_undo(w, target, op), progress)
+
+    def redo(self, *, progress: Progress = SILENT) -> Undone:
+        """Bring the operation again that the newest undo took back."""
+        target = self.store.redo_target()
+        redoing = Operation(
+            0,
+            0,
+            "redo",
+            f"{target.verb} {target.summary}".strip(),
+            target.changes,
+            expired=target.expired,
+            revived=target.revived,
+            wrote=target.wrote,
+        )
+        return self._replay(redoing, target, append_redo, progress)
+
+    def _check_whole(self, expired: Sequence[CommitId]) -> None:
+        gone = [id_ for id_ in expired if not self.store.complete([id_])]
+        if gone:
+            raise ExpiredCommit(
+                f"the files of {short(gone[0])} were collected since; nothing was changed",
+                hint="theta op log",
+            )
+
+    def _replay(
+        self,
+        operation: Operation,
+        target: Operation,
+        log: Callable[..., Operation],
+        progress: Progress,
+    ) -> Undone:
+        head = self.entries(self.head.commit)
+        after = self.entries(self._head_after(operation.changes))
+        saved = {}
+        if operation.verb == "undo" and target.saved is not None:
+            saved = self.entries(target.saved)
+
+        def work(session: Session) -> tuple[tuple[str, ...], tuple[str, ...]]:
+            files: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+            if operation.wrote:
+                files = self._follow(head, after, saved, progress)
+            session.publish(operation, log=log)
+            return files
+
+        written, kept = self._retried(work)
+        return Undone(target, self.head, written, kept)
+
+    def _head_after(self, changes: Sequence[RefChange]) -> CommitId | None:
+        """Return the commit that HEAD will be at."""
+        new = {change.name: change.new for change in changes}
+        head = self.head
+        at = new.get(HEAD, head.branch or head.commit)
+        if not isinstance(at, str):
+            return CommitId(at) if at is not None else None
+        moved = new.get(at, self.store.refs.get(at))
+        return None if moved is None or isinstance(moved, str) else CommitId(moved)
+
+    def _follow(
+        self, head: Entries, after: Entries, saved: Entries, progress: Progress
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Move the clean files from ``head`` to ``after``; return those written and those kept."""
+        present = self.workspace.present(head, self.store.hashing(), storing=False).entries
+        blocked = set(self.workspace.in_the_way(present, after))
+        wanted = {path for path in head.keys() | after.keys() if head.get(path) != after.get(path)}
+        wanted |= saved.keys()
+        dirty = {
+            path
+            for path in wanted
+            if path in blocked or present.get(path) not in (head.get(path), after.get(path))
+        }
+        old = {path: entry for path, entry in head.items() if path not in dirty}
+        new = {path: entry for path, entry in {**after, **saved}.items() if path not in dirty}
+        now = {path: entry for path, entry in present.items() if path not in dirty}
+        written = self.workspace.move(old, now, new, progress=progress)
+        return tuple(written), tuple(sorted(dirty))

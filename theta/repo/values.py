@@ -6,12 +6,11 @@ Owns their shape. Must not do anything.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from theta.merge import Conflict, Resolution
 from theta.workspace import FileState
 from theta_store.ids import CommitId
 from theta_store.records import Commit
-from theta_store.store import (
-    Head,
-)
+from theta_store.store import Head, Operation
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,11 @@ class Details:
     step: int | None = None
     metrics: Mapping[str, float] | None = None
     meta: Mapping[str, str] | None = None
-    merged: tuple[CommitId, ...] = ()
 
     @property
     def may_be_empty(self) -> bool:
         """Whether a commit without a change of files is wanted."""
-        return self.allow_empty or self.amend or bool(self.merged)
+        return self.allow_empty or self.amend
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,7 @@ class Status:
     head: Head
     files: tuple[FileState, ...]
     untracked: tuple[str, ...]
+    merging: str | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -73,3 +72,31 @@ class Moved:
 
     head: Head
     written: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Undone:
+    """An operation taken back or brought again, and what became of the files.
+
+    ``kept`` are files that held unsaved changes and were left as they are.
+    """
+
+    operation: Operation
+    head: Head
+    written: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MergeAnswer:
+    """What came of a merge: a commit, a merge that waits, or conflicts that are left.
+
+    ``state`` is one of ``up to date``, ``fast-forward``, ``merged``, ``waiting``, ``conflicts``.
+    """
+
+    state: str
+    commit: CommitId | None
+    conflicts: tuple[Conflict, ...] = ()
+    resolved: tuple[Resolution, ...] = ()
+    stored_bytes: int = 0
+    written: tuple[str, ...] = ()

@@ -78,6 +78,10 @@ class Workspace:
         """Return the paths of the files that an entry stands for."""
         return parts_of(self._store, path, entry)
 
+    def parts_present(self, path: str) -> tuple[str, ...]:
+        """Return the files on disk that make one item with the file at ``path``."""
+        return group(self.root, [path])[0].parts
+
     def file_size(self, entry: TreeEntry) -> int:
         """Return the bytes of the files that an entry stands for."""
         return file_sizes(self._store, entry)
@@ -205,17 +209,27 @@ class Workspace:
             for part in self.parts(path, entry):
                 safe_path(self.root, part)
 
+    def in_the_way(self, present: Entries, target: Entries) -> list[str]:
+        """Return the files on disk that are not tracked and lie where ``target`` writes."""
+        known = {part for path, entry in present.items() for part in self.parts(path, entry)}
+        wanted = {part for path, entry in target.items() for part in self.parts(path, entry)}
+        return sorted(part for part in wanted - known if (self.root / part).is_file())
+
+    def take(self, paths: Iterable[str], putter: Putter, progress: Progress = SILENT) -> Present:
+        """Read files whether they are tracked or not, each for itself."""
+        result = Present()
+        for path in paths:
+            taken = take(putter, self.root, Item(path, (path,)), progress)
+            result.entries |= taken.entries
+        return result
+
     def _check_clean(
         self, head: Entries, present: Entries, changed: Entries, gone: Entries
     ) -> None:
-        dirty = []
+        dirty = self.in_the_way(present, {**changed, **gone})
         for path in changed.keys() | gone.keys():
             now = present.get(path)
-            if now is None:
-                now_there = path not in head and (self.root / path).exists()
-                if now_there:
-                    dirty.append(path)
-            elif now not in (head.get(path), changed.get(path)):
+            if now is not None and now not in (head.get(path), changed.get(path)):
                 dirty.append(path)
         if dirty:
             names = ", ".join(sorted(dirty)[:5]) + (" …" if len(dirty) > 5 else "")

@@ -1,0 +1,38 @@
+"""``theta forget``."""
+
+from typing import Annotated
+
+import typer
+
+from theta.cli.spelling import plural
+from theta.cli.terminal import Terminal
+from theta_store.errors import UsageError
+from theta_store.ids import hex_id, short
+
+EXAMPLES = "Examples:  theta forget main~3  ·  theta forget step:1000 step:2000  ·  theta gc"
+
+
+def forget(
+    ctx: typer.Context,
+    revisions: Annotated[list[str] | None, typer.Argument(help="Commits to give up.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only name them.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
+) -> None:
+    """Give up the files of commits; message and metrics stay in the log."""
+    terminal: Terminal = ctx.obj
+    if not revisions:
+        raise UsageError("no commit was named", hint="theta forget REV")
+    with terminal.open() as repo:
+        if dry_run:
+            for revision in revisions:
+                id_ = repo.resolve(revision)
+                terminal.out(f"{short(id_)} {repo.store.commit(id_).subject}")
+            return
+        gone = repo.forget(revisions)
+    if json:
+        terminal.answer("forget", {"commits": [hex_id(commit) for commit in gone]})
+        return
+    terminal.talk(
+        f"Gave up the files of {plural(len(gone), 'commit')}; "
+        "theta gc frees the space, until then theta undo revives them"
+    )

@@ -1,0 +1,26 @@
+"""``theta redo``."""
+
+from typing import Annotated
+
+import typer
+
+from theta.cli.op import tell
+from theta.cli.terminal import Terminal
+
+EXAMPLES = "Examples:  theta redo  ·  theta redo --dry-run  ·  theta op log"
+
+
+def redo(
+    ctx: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
+) -> None:
+    """Bring again what the newest undo took back."""
+    terminal: Terminal = ctx.obj
+    with terminal.open() as repo:
+        if dry_run:
+            target = repo.store.redo_target()
+            terminal.out(f"redo would bring again: {target.verb} {target.summary}")
+            return
+        undone = repo.redo(progress=terminal.progress())
+    tell(terminal, "redo", undone, json=json)

@@ -1,0 +1,25 @@
+"""``theta reset``."""
+
+from typing import Annotated
+
+import typer
+
+from theta.cli.switch import tell
+from theta.cli.terminal import Terminal
+
+EXAMPLES = "Examples:  theta reset HEAD~1  ·  theta reset --hard main~2"
+
+
+def reset(
+    ctx: typer.Context,
+    revision: Annotated[str, typer.Argument(help="Where the branch goes.")] = "HEAD",
+    hard: Annotated[
+        bool, typer.Option("--hard", help="The files follow; what they held is kept for undo.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
+) -> None:
+    """Move HEAD's branch to another commit."""
+    terminal: Terminal = ctx.obj
+    with terminal.open() as repo:
+        moved = repo.reset(revision, hard=hard, progress=terminal.progress())
+    tell(terminal, "reset", moved, json=json)
