@@ -55,7 +55,8 @@ EXIT_INTERRUPTED = 130
 def run(argv: Sequence[str]) -> int:
     """Run one command and return its exit code."""
     argv, after = _split(list(argv))
-    terminal = Terminal(after=tuple(after))
+    argv, color = _color(argv)
+    terminal = Terminal(after=tuple(after), color=color)
     terminal.json = "--json" in argv
     try:
         code = build(_verb(argv))(argv, standalone_mode=False, obj=terminal)
@@ -78,6 +79,22 @@ def _split(argv: list[str]) -> tuple[list[str], list[str]]:
         return argv, []
     at = argv.index("--")
     return argv[:at], argv[at + 1 :]
+
+
+def _color(argv: list[str]) -> tuple[list[str], str]:
+    """Take ``--color`` out, which may stand before or after the verb."""
+    left: list[str] = []
+    color = "auto"
+    words = iter(argv)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name != "--color":
+            left.append(word)
+            continue
+        color = value if equals else next(words, "always")
+        if color not in {"auto", "always", "never"}:
+            return argv, "auto"
+    return left, color
 
 
 def _verb(argv: Sequence[str]) -> str | None:
@@ -113,13 +130,14 @@ def _options(
     ctx: typer.Context,
     folder: Annotated[Path | None, typer.Option("-C", help="Run as if started there.")] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what is data.")] = False,
-    color: Annotated[str, typer.Option("--color", help="auto, always or never.")] = "auto",
+    color: Annotated[  # noqa: ARG001 - taken out of the arguments before; here for the help
+        str, typer.Option("--color", help="auto, always or never.")
+    ] = "auto",
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Version control for the parameters of machine-learning models."""
     terminal: Terminal = ctx.obj
     terminal.quiet = quiet
-    terminal.color = color
     if version:
         from theta import __version__
 

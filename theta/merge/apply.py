@@ -101,6 +101,8 @@ def apply_merge(
             _pick(conflict, strategy.id, merged, leaves)
     _compute(session, computed, merged, leaves, progress)
     if not merged.conflicts:
+        # The merged tensors' records are asked for below.
+        session.flush()
         for part in plan.checkpoints:
             merged.entries[part.path] = _checkpoint(store, session, part, leaves[part.path])
     return merged

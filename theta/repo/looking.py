@@ -68,8 +68,14 @@ class Looking(Opened):
             yield item
 
     def changes(self, commit: CommitId) -> list[tuple[str, str]]:
-        """Return the files that a commit changed against its first parent, and how."""
+        """Return the files that a commit changed against its first parent, and how.
+
+        Nothing where the files of either were given up.
+        """
         record = self.store.commit(commit)
+        gone = [id_ for id_ in (commit, *record.parents[:1]) if self.store.is_expired(id_)]
+        if gone and not self.store.complete(gone):
+            return []
         before = self.store.commit(record.parents[0]).tree if record.parents else None
         return [
             (c.path, "added" if c.before is None else "removed" if c.after is None else "changed")

@@ -120,7 +120,7 @@ class Merging(Opened):
     def _write_merge(self, plan: Plan, entries: Entries, progress: Progress) -> tuple[str, ...]:
         head = self.entries(plan.ours)
         present = self.workspace.present(head, self.store.hashing(), storing=False)
-        written = self.workspace.move(head, present.entries, entries, progress=progress)
+        written = self.workspace.move(head, present, entries, progress=progress)
         return tuple(written)
 
     def _commit_merge(
@@ -152,9 +152,9 @@ class Merging(Opened):
         entries = self.entries(waiting.head)
 
         def work(session: Session) -> tuple[str, ...]:
-            present = self.workspace.present(entries, session, storing=True).entries
-            saved = self._save(session, present)
-            written = self.workspace.move(present, present, entries, progress=progress)
+            present = self.workspace.present(entries, session, storing=True)
+            saved = self._save(session, present.entries)
+            written = self.workspace.move(present.entries, present, entries, progress=progress)
             operation = Operation(0, 0, "merge --abort", waiting.label, (), saved=saved, wrote=True)
             session.publish(operation, commits=[saved])
             return tuple(written)

@@ -13,7 +13,7 @@ from theta.repo.values import Moved
 from theta.revision import (
     check_ref_name,
 )
-from theta.workspace import Entries
+from theta.workspace import Entries, Present
 from theta.workspace import tracking as tracked
 from theta_store.errors import (
     InvalidName,
@@ -176,12 +176,8 @@ class Moving(Opened):
             present = self.workspace.present(
                 head, session if force else self.store.hashing(), storing=force, progress=progress
             )
-            saved = (
-                self._save_overwritten(session, head, present.entries, target) if force else None
-            )
-            written = self.workspace.move(
-                head, present.entries, target, force=force, progress=progress
-            )
+            saved = self._save_overwritten(session, head, present, target) if force else None
+            written = self.workspace.move(head, present, target, force=force, progress=progress)
             operation = Operation(0, 0, verb, summary, tuple(changes), saved=saved, wrote=True)
             if changes or saved:
                 session.publish(operation, commits=[saved] if saved else ())
@@ -192,13 +188,13 @@ class Moving(Opened):
         return Moved(self.head, written)
 
     def _save_overwritten(
-        self, session: Session, head: Entries, present: Entries, target: Entries
+        self, session: Session, head: Entries, present: Present, target: Entries
     ) -> CommitId | None:
         """Store what force is about to overwrite, files in the way included; None if nothing is."""
         extra = self.workspace.take(self.workspace.in_the_way(present, target), session)
-        if present == head and not extra.entries:
+        if present.entries == head and not extra.entries:
             return None
-        return self._save(session, {**present, **extra.entries})
+        return self._save(session, {**present.entries, **extra.entries})
 
     def restore(
         self,
@@ -228,7 +224,7 @@ class Moving(Opened):
             now = {p: present.entries.get(p) for p in chosen}
             lost = {p: e for p, e in now.items() if e is not None and e != chosen[p]}
             unsaved = {p: e for p, e in lost.items() if head.get(p) != e}
-            self._check_untracked(chosen, present.entries)
+            self._check_untracked(chosen, present)
             saved = self._save(session, present.entries) if unsaved else None
             todo = {p: e for p, e in chosen.items() if now[p] != e}
             written = self.workspace.write(todo, progress=progress)
@@ -244,12 +240,10 @@ class Moving(Opened):
         self.workspace.set_tracking(tracked.returned(tracking, chosen))
         return written
 
-    def _check_untracked(self, chosen: Entries, present: Entries) -> None:
-        parts = {p for path, e in present.items() for p in self.workspace.parts(path, e)}
-        for path, entry in chosen.items():
-            for part in self.workspace.parts(path, entry):
-                if part not in parts and (self.root / part).exists():
-                    raise UnsavedChanges(
-                        f"{part} is not tracked and would be overwritten; nothing was changed",
-                        hint=f"theta add {part}, or move it away",
-                    )
+    def _check_untracked(self, chosen: Entries, present: Present) -> None:
+        blocked = self.workspace.in_the_way(present, chosen)
+        if blocked:
+            raise UnsavedChanges(
+                f"{blocked[0]} is not tracked and would be overwritten; nothing was changed",
+                hint=f"theta add {blocked[0]}, or move it away",
+            )

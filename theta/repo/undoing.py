@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from theta.progress import SILENT, Progress
 from theta.repo.opened import Opened
 from theta.repo.values import Undone
-from theta.workspace import Entries
+from theta.workspace import Entries, Present
 from theta_store.errors import ExpiredCommit
 from theta_store.ids import CommitId, short
 from theta_store.store import (
@@ -105,17 +105,20 @@ class Undoing(Opened):
         self, head: Entries, after: Entries, saved: Entries, progress: Progress
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Move the clean files from ``head`` to ``after``; return those written and those kept."""
-        present = self.workspace.present(head, self.store.hashing(), storing=False).entries
+        present = self.workspace.present(head, self.store.hashing(), storing=False)
         blocked = set(self.workspace.in_the_way(present, after))
         wanted = {path for path in head.keys() | after.keys() if head.get(path) != after.get(path)}
         wanted |= saved.keys()
         dirty = {
             path
             for path in wanted
-            if path in blocked or present.get(path) not in (head.get(path), after.get(path))
+            if path in blocked or present.entries.get(path) not in (head.get(path), after.get(path))
         }
         old = {path: entry for path, entry in head.items() if path not in dirty}
         new = {path: entry for path, entry in {**after, **saved}.items() if path not in dirty}
-        now = {path: entry for path, entry in present.items() if path not in dirty}
+        now = Present(
+            {path: entry for path, entry in present.entries.items() if path not in dirty},
+            present.files,
+        )
         written = self.workspace.move(old, now, new, progress=progress)
         return tuple(written), tuple(sorted(dirty))

@@ -40,9 +40,10 @@ Entries = Mapping[str, TreeEntry]
 
 @dataclass
 class Present:
-    """The tracked files as they are now."""
+    """The tracked files as they are now: what they amount to, and the paths of all of them."""
 
     entries: dict[str, TreeEntry] = field(default_factory=dict)
+    files: frozenset[str] = frozenset()
     warnings: list[str] = field(default_factory=list)
     plain_bytes: int = 0
 
@@ -125,7 +126,7 @@ class Workspace:
         """
         items = group(self.root, self.tracked_paths(head))
         cache = StatCache.load(self._private / CACHE_FILE)
-        result = Present()
+        result = Present(files=frozenset(part for item in items for part in item.parts))
         todo: list[Item] = []
         for item in items:
             known = None if rehash else self._cached(cache, item)
@@ -152,7 +153,7 @@ class Workspace:
     def move(
         self,
         head: Entries,
-        present: Entries,
+        present: Present,
         target: Entries,
         *,
         force: bool = False,
@@ -167,7 +168,7 @@ class Workspace:
         gone = {p: e for p, e in head.items() if p not in target}
         if not force:
             self._check_clean(head, present, changed, gone)
-        writes = {p: e for p, e in changed.items() if present.get(p) != e}
+        writes = {p: e for p, e in changed.items() if present.entries.get(p) != e}
         kept = {part for path, entry in target.items() for part in self.parts(path, entry)}
         written = self.write(writes, progress=progress)
         # Files of a changed model that its new version does not have go as well.
@@ -209,11 +210,10 @@ class Workspace:
             for part in self.parts(path, entry):
                 safe_path(self.root, part)
 
-    def in_the_way(self, present: Entries, target: Entries) -> list[str]:
+    def in_the_way(self, present: Present, target: Entries) -> list[str]:
         """Return the files on disk that are not tracked and lie where ``target`` writes."""
-        known = {part for path, entry in present.items() for part in self.parts(path, entry)}
         wanted = {part for path, entry in target.items() for part in self.parts(path, entry)}
-        return sorted(part for part in wanted - known if (self.root / part).is_file())
+        return sorted(part for part in wanted - present.files if (self.root / part).is_file())
 
     def take(self, paths: Iterable[str], putter: Putter, progress: Progress = SILENT) -> Present:
         """Read files whether they are tracked or not, each for itself."""
@@ -224,11 +224,11 @@ class Workspace:
         return result
 
     def _check_clean(
-        self, head: Entries, present: Entries, changed: Entries, gone: Entries
+        self, head: Entries, present: Present, changed: Entries, gone: Entries
     ) -> None:
         dirty = self.in_the_way(present, {**changed, **gone})
         for path in changed.keys() | gone.keys():
-            now = present.get(path)
+            now = present.entries.get(path)
             if now is not None and now not in (head.get(path), changed.get(path)):
                 dirty.append(path)
         if dirty:
