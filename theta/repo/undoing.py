@@ -12,6 +12,7 @@ from theta.repo.values import Undone
 from theta.workspace import Entries, Present
 from theta_store.errors import ExpiredCommit
 from theta_store.ids import CommitId, short
+from theta_store.records import TreeEntry
 from theta_store.store import (
     HEAD,
     Operation,
@@ -112,9 +113,12 @@ class Undoing(Opened):
         dirty = {
             path
             for path in wanted
-            if path in blocked or present.entries.get(path) not in (head.get(path), after.get(path))
+            if path in blocked
+            or not self._is_clean(present.entries.get(path), path, head, after, saved)
         }
         old = {path: entry for path, entry in head.items() if path not in dirty}
+        # What the operation itself wrote, from wherever, is as good as HEAD's.
+        old |= {p: e for p, e in present.entries.items() if p in saved and p not in dirty}
         new = {path: entry for path, entry in {**after, **saved}.items() if path not in dirty}
         now = Present(
             {path: entry for path, entry in present.entries.items() if path not in dirty},
@@ -122,3 +126,11 @@ class Undoing(Opened):
         )
         written = self.workspace.move(old, now, new, progress=progress)
         return tuple(written), tuple(sorted(dirty))
+
+    def _is_clean(
+        self, now: TreeEntry | None, path: str, head: Entries, after: Entries, saved: Entries
+    ) -> bool:
+        """Say whether overwriting a file loses nothing that the store does not hold."""
+        if now in (head.get(path), after.get(path)):
+            return True
+        return path in saved and now is not None and self.store.whole([now.id])

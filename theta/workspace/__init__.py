@@ -175,7 +175,15 @@ class Workspace:
         stale = {**gone, **{p: head[p] for p in changed if p in head}}
         old = {part for path, entry in stale.items() for part in self.parts(path, entry)}
         remove_files(self.root, sorted(old - kept))
+        # What was written is tracked again, even if ``rm`` had taken it out on another branch.
+        self._bring_back(changed)
         return written
+
+    def _bring_back(self, paths: Iterable[str]) -> None:
+        tracking = self.tracking
+        back = tracked.returned(tracking, paths)
+        if back != tracking:
+            self.set_tracking(back)
 
     def write(self, entries: Entries, *, progress: Progress = SILENT) -> list[str]:
         """Write entries to disk, each file atomically, and remember them in the stat cache."""
