@@ -1,7 +1,7 @@
 """A small network on scikit-learn's digits, and four related tasks to train it on.
 
-An image of 8x8 pixels is 16 patches of 2x2; a patch, each pixel in four levels, is one of 256
-tokens. Many tokens never occur, so their rows of the embedding can be trimmed.
+An image of 8x8 pixels is 16 patches of 2x2; a patch, each pixel in six levels, is one of 1296
+tokens. Many hardly ever occur, so their rows of the embedding can be trimmed.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 TASKS = ("base", "cb", "rte", "anli")
-TOKENS, PATCHES, WIDTH, HIDDEN = 256, 16, 24, 96
+TOKENS, PATCHES, WIDTH, HIDDEN = 1296, 16, 24, 96
 MODEL = Path("model.pt")
 TRAIN = 1200
 
@@ -44,9 +44,9 @@ def data(task: str, *, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
         "rte": 16 - images,
         "anli": np.roll(images, 1, axis=2),
     }[task]
-    levels = np.clip(images // 4.25, 0, 3).astype(np.int64)
+    levels = np.clip(images // 2.7, 0, 5).astype(np.int64)
     patches = levels.reshape(-1, 4, 2, 4, 2).transpose(0, 1, 3, 2, 4).reshape(-1, PATCHES, 4)
-    tokens = patches @ np.array([64, 16, 4, 1])
+    tokens = patches @ np.array([216, 36, 6, 1])
     part = slice(None, TRAIN) if train else slice(TRAIN, None)
     return torch.from_numpy(tokens[part]), torch.from_numpy(labels[part].astype(np.int64))
 
