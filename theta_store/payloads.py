@@ -154,10 +154,7 @@ class PayloadWriter:
     def _claim_new(self) -> Volume:
         with self._meta.write() as writer:
             number = next_volume(writer)
-        volume = self._volumes.create(number)
-        claim = self._volumes.claim(number)
-        if claim is None:  # a gc in this moment; nothing can be in the volume
-            return self._claim_new()
+        volume, claim = self._volumes.create(number)
         self._claims.append(claim)
         return volume
 

@@ -157,7 +157,7 @@ def _wrong(folder: Path) -> list[str]:
 
 @pytest.mark.skipif(os.name == "nt", reason="kills by signal")
 def test_gc_beside_four_committing_processes_with_kills_loses_nothing(tmp_path: Path) -> None:
-    lines, wrong = _race(tmp_path / "s", 20)
+    lines, wrong = _race(tmp_path / "s", 30)
     kinds = [line.split()[0] for line in lines if line]
     assert not wrong
     assert set(kinds) <= {"ack", "again", "swept"}, [line for line in lines if line][-20:]

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from theta_store.db.environment import DATA_FILE, Environment, open_environment
 from theta_store.db.filesystem import sync_folder
-from theta_store.errors import MissingObject
+from theta_store.errors import IntegrityError, MissingObject
 
 VOLUME_BYTES = 8 << 30
 PAGE = 4096
@@ -106,27 +106,28 @@ class Volumes:
         with self._lock:
             volume = self._open.get(number)
             if volume is None:
-                folder = self._path(number)
-                if not (folder / DATA_FILE).exists():
-                    raise MissingObject(f"volume {number:08x} of {self.folder} is gone")
-                volume = Volume(number, folder, readonly=self.readonly)
-                self._open[number] = volume
+                volume = self._open[number] = self._opened(number)
             return volume
 
-    def create(self, number: int) -> Volume:
-        """Make a new volume; its number must never have been used."""
+    def create(self, number: int) -> tuple[Volume, FileLock]:
+        """Make a new volume and become its only writer; its number must never have been used.
+
+        The claim comes before the data file: an unclaimed empty volume would be gc's to unlink.
+        """
         folder = self._path(number)
         folder.mkdir()
+        claim = _claim_file(folder)
+        claim.acquire(blocking=False)
         with self._lock:
             volume = Volume(number, folder, readonly=False)
             self._open[number] = volume
         sync_folder(folder)
         sync_folder(self.folder)
-        return volume
+        return volume, claim
 
     def claim(self, number: int) -> FileLock | None:
         """Become the only writer of a volume, or return None if another process is."""
-        lock = FileLock(self._path(number) / CLAIM_FILE, thread_local=False, is_singleton=False)
+        lock = _claim_file(self._path(number))
         try:
             lock.acquire(blocking=False)
         except (Timeout, FileNotFoundError):
@@ -137,13 +138,19 @@ class Volumes:
         return lock
 
     def unlink(self, number: int) -> None:
-        """Remove a volume; the disk gets its bytes back when the last process closes it."""
+        """Remove a volume that is claimed; the disk gets its bytes back at the last close of it.
+
+        The data file goes first: whoever takes the claim from then on sees that nothing is left.
+        """
         with self._lock:
             volume = self._open.pop(number, None)
             if volume is not None:
                 # Another thread may be reading from the map; it is closed with the store.
                 self._unlinked.append(volume)
-        shutil.rmtree(self._path(number))
+        (self._path(number) / DATA_FILE).unlink()
+        # Another process that tries the claim may put its file back meanwhile; an empty folder
+        # is no volume.
+        shutil.rmtree(self._path(number), ignore_errors=True)
 
     def close(self) -> None:
         """Give every environment back."""
@@ -153,5 +160,21 @@ class Volumes:
             self._open.clear()
             self._unlinked.clear()
 
+    def _opened(self, number: int) -> Volume:
+        folder = self._path(number)
+        gone = MissingObject(f"volume {number:08x} of {self.folder} is gone")
+        if not (folder / DATA_FILE).exists():
+            raise gone
+        try:
+            return Volume(number, folder, readonly=self.readonly)
+        except IntegrityError:
+            if not (folder / DATA_FILE).exists():  # gc unlinked it between the look and the open
+                raise gone from None
+            raise
+
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:08x}"
+
+
+def _claim_file(folder: Path) -> FileLock:
+    return FileLock(folder / CLAIM_FILE, thread_local=False, is_singleton=False)

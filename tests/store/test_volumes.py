@@ -1,0 +1,40 @@
+"""Volumes: one writer at a time, from the first moment to the last."""
+
+from pathlib import Path
+
+import pytest
+
+from theta_store.db import Volumes
+from theta_store.errors import MissingObject
+
+
+def test_a_new_volume_is_claimed_before_anyone_can_see_it(tmp_path: Path) -> None:
+    ours, theirs = Volumes(tmp_path), Volumes(tmp_path)
+    volume, claim = ours.create(1)
+    volume.put([(b"k" * 32, b"payload")])
+    assert theirs.numbers() == [1]
+    assert theirs.claim(1) is None
+    claim.release()
+    other = theirs.claim(1)
+    assert other is not None
+    other.release()
+    ours.close()
+
+
+def test_a_folder_without_a_data_file_is_no_volume(tmp_path: Path) -> None:
+    (tmp_path / "00000001").mkdir()
+    volumes = Volumes(tmp_path)
+    assert volumes.numbers() == []
+    assert volumes.claim(1) is None
+    with pytest.raises(MissingObject):
+        volumes.get(1)
+
+
+def test_an_unlinked_volume_cannot_be_claimed(tmp_path: Path) -> None:
+    volumes = Volumes(tmp_path)
+    _, claim = volumes.create(1)
+    volumes.unlink(1)
+    claim.release()
+    assert volumes.claim(1) is None
+    assert volumes.numbers() == []
+    volumes.close()
