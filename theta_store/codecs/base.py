@@ -1,45 +1,13 @@
-"""What a codec is, and the reusable memory that codecs work in.
+"""What a codec is.
 
-Owns the protocol and `Scratch`. Must not know any particular codec.
+Owns the two protocols. Must not know any particular codec, nor how a guess was made.
 """
 
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-Bytes = npt.NDArray[np.uint8]
-T = TypeVar("T")
-
-
-class Scratch:
-    """One thread's buffers and compressors, grown on demand and reused for every chunk.
-
-    On virtual machines fresh pages, not compression, are the bottleneck; and a compressor must
-    never be shared between threads.
-    """
-
-    def __init__(self) -> None:
-        self._buffers: dict[str, Bytes] = {}
-        self._tools: dict[str, object] = {}
-
-    def array(self, role: str, size: int) -> Bytes:
-        """Return ``size`` bytes of the buffer of this role; its last content is lost."""
-        buffer = self._buffers.get(role)
-        if buffer is None or len(buffer) < size:
-            buffer = self._buffers[role] = np.empty(max(size, 1 << 16), np.uint8)
-        return buffer[:size]
-
-    def bytes(self, role: str, size: int) -> memoryview:
-        """Return the same as `array`, as a memoryview."""
-        return self.array(role, size).data
-
-    def tool(self, role: str, make: Callable[[], T]) -> T:
-        """Return this thread's tool of this role, made on first use."""
-        if role not in self._tools:
-            self._tools[role] = make()
-        return self._tools[role]  # type: ignore[return-value]
+from theta_store.dtypes import DType
+from theta_store.scratch import Bytes, Scratch
 
 
 class Codec(Protocol):
@@ -53,4 +21,34 @@ class Codec(Protocol):
         """Return the payload; it may live in ``scratch`` until the next call."""
 
     def decode(self, payload: memoryview, out: memoryview, *, width: int, scratch: Scratch) -> None:
+        """Fill ``out`` exactly, or raise `IntegrityError`; declared sizes are checked first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """What a predictor expects of a chunk: its bytes, and what the residual may be sorted by.
+
+    ``plain`` has the chunk's length. ``key`` are the plain bytes of another chunk of the same
+    dtype and length, by whose exponents the codec ``sorted`` orders the residual; None: no key.
+    """
+
+    plain: Bytes
+    key: Bytes | None = None
+
+
+class ResidualCodec(Protocol):
+    """What a guess missed, to payload and back; ``number`` and ``version`` are on disk forever."""
+
+    id: str
+    number: int
+    version: int
+
+    def encode(
+        self, plain: memoryview, guess: Guess, *, dtype: DType, scratch: Scratch
+    ) -> bytes | memoryview:
+        """Return the payload; it may live in ``scratch`` until the next call."""
+
+    def decode(
+        self, payload: memoryview, guess: Guess, out: memoryview, *, width: int, scratch: Scratch
+    ) -> None:
         """Fill ``out`` exactly, or raise `IntegrityError`; declared sizes are checked first."""

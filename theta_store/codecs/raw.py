@@ -1,7 +1,7 @@
 """The codec ``raw``: the payload is the plain bytes."""
 
-from theta_store.codecs.base import Scratch
 from theta_store.errors import IntegrityError
+from theta_store.scratch import Scratch
 
 
 class Raw:

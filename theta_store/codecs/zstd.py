@@ -1,7 +1,7 @@
 """The codec ``zstd``: one ordinary frame, for what is not floating point."""
 
-from theta_store.codecs.base import Scratch
 from theta_store.codecs.frames import expand, general
+from theta_store.scratch import Scratch
 
 
 class Zstd:

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from theta_store.codecs import BUILTIN, Codec, Scratch
+from theta_store.codecs import BUILTIN, Codec
 from theta_store.dtypes import DTYPES
 from theta_store.errors import ForeignRepository, IntegrityError
-from theta_store.selector import decode_chunk, encode_chunk
+from theta_store.scratch import Scratch
+from theta_store.selector import decode_chunk, encode_alone
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "codecs"
 SCRATCH = Scratch()
@@ -75,10 +76,10 @@ def test_a_frame_that_declares_more_than_is_wanted_is_refused_before_it_is_decod
 def test_the_selector_keeps_every_dtype(name: str) -> None:
     row = DTYPES[name]
     for plain in (b"", _weights(4096, 4)[: 4096 // row.nbytes * row.nbytes], bytes(8 * row.nbytes)):
-        made = encode_chunk(memoryview(plain), dtype=row, scratch=SCRATCH)
+        made = encode_alone(memoryview(plain), dtype=row, scratch=SCRATCH)
         payload, out = bytes(made.payload), bytearray(len(plain))
         decode_chunk(
-            made.number, made.version, made.width, memoryview(payload), memoryview(out), SCRATCH
+            made.codec, made.version, made.width, memoryview(payload), memoryview(out), SCRATCH
         )
         assert out == plain
 
@@ -92,7 +93,7 @@ def test_a_codec_of_the_future_is_newer_not_corrupt() -> None:
 def test_weights_shrink_as_the_targets_say(kind: str, most: float) -> None:
     width = 2 if kind == "bf16" else 4
     plain = _weights((1 << 20) // width, width)
-    made = encode_chunk(
+    made = encode_alone(
         memoryview(plain), dtype=DTYPES["BF16" if width == 2 else "F32"], scratch=SCRATCH
     )
     assert len(made.payload) <= most * len(plain)

@@ -1,0 +1,134 @@
+"""A plane of mostly small bytes: four to a byte, so that entropy coding can go below one bit each.
+
+A Huffman code spends at least one bit on a symbol. The upper planes of small residuals hold less
+than that: nearly always 0, 1 or 2. Four such bytes make one symbol of a packed plane.
+
+Owns the kind 3 of planes, which is on disk. Must not know words, nor what a payload is built of.
+
+Kind 3: how many bytes stand as they are in front, and how many escapes there are (four bytes
+little-endian each); the entries of two planes of kinds 0 to 2; their bytes. The first plane holds
+the bytes in front, then, less 3, each later byte that is 3 or more (the escapes). The second one
+holds all later bytes, no more than 3 of each, two bits per byte, the first in the lowest bits,
+filled up with zeros.
+"""
+
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+
+from theta_store.codecs.plane import (
+    Coded,
+    Plane,
+    decode_plane,
+    encode_plane,
+    pack_entries,
+    unpack_entries,
+)
+from theta_store.errors import IntegrityError
+from theta_store.scratch import Bytes, Scratch
+
+PACKED = 3
+ESCAPE = 3
+# A group with more escapes than this share stays as it is.
+FEW_ESCAPES = 0.2
+LEAST_BYTES = 1024
+_HEAD = struct.Struct("<II")
+# The two low bits of four bytes, moved together and apart again.
+_SHIFTS = (6, 12, 18)
+_LOW_BITS = np.uint32(0x03030303)
+
+
+def encode_skewed(plane: Bytes, scratch: Scratch, bounds: Sequence[int] = ()) -> Coded:
+    """Return the kind and bytes of a plane, packed from where its bytes become small.
+
+    ``bounds`` as in `encode_plane`. Bytes of kind raw are the plane's own memory.
+    """
+    ends = [*bounds] or [len(plane)]
+    split = _split(plane, ends, scratch)
+    if len(plane) - split < LEAST_BYTES or plane.min() == plane.max():
+        return encode_plane(plane, scratch, bounds)
+    later = plane[split:]
+    escapes = later[later >= ESCAPE] - np.uint8(ESCAPE)
+    front = np.concatenate([plane[:split], escapes]) if len(escapes) else plane[:split]
+    packed = _pack(later, scratch)
+    inside = sorted({end for end in ends if end < split} | {split, len(front)} - {0})
+    cuts = [(end - split) // 4 for end in ends if split < end < len(plane)]
+    planes = [
+        encode_plane(front, scratch, inside),
+        encode_plane(packed, scratch, [*cuts, len(packed)]),
+    ]
+    head = _HEAD.pack(split, len(escapes))
+    return PACKED, b"".join((head, pack_entries(planes), planes[0][1], planes[1][1]))
+
+
+def decode_skewed(kind: int, data: memoryview, size: int, scratch: Scratch) -> Plane:
+    """Return a plane of ``size`` bytes, or the one byte it repeats; else an `IntegrityError`.
+
+    The bytes may live in ``scratch`` until the next call.
+    """
+    if kind != PACKED:
+        return decode_plane(kind, data, size, scratch)
+    if len(data) < _HEAD.size:
+        raise IntegrityError("a packed plane is cut off")
+    split, escapes = _HEAD.unpack_from(data)
+    if split + escapes > size:
+        raise IntegrityError("a packed plane has a wrong length")
+    (first, second), rest = unpack_entries(data, _HEAD.size, 2)
+    if len(rest):
+        raise IntegrityError("a packed plane has a wrong length")
+    plane = scratch.array("packed bytes", size)
+    later = plane[split:]
+    _unpack(second, later, scratch)
+    places = np.flatnonzero(later == ESCAPE)
+    if len(places) != escapes:
+        raise IntegrityError("a packed plane has other escapes than it declares")
+    front = decode_plane(*first, split + escapes, scratch)
+    if isinstance(front, int):
+        front = np.full(split + escapes, front, np.uint8)
+    plane[:split] = front[:split]
+    later[places] = front[split:] + np.uint8(ESCAPE)
+    return plane
+
+
+def _split(plane: Bytes, ends: Sequence[int], scratch: Scratch) -> int:
+    """Return where the last run of groups with few escapes begins."""
+    large = np.greater_equal(plane, ESCAPE, out=scratch.array("large", len(plane)).view(np.bool_))
+    starts = [0, *ends[:-1]]
+    split = len(plane)
+    for start, end in zip(reversed(starts), reversed(ends), strict=True):
+        if np.count_nonzero(large[start:end]) > FEW_ESCAPES * (end - start):
+            break
+        split = start
+    return split
+
+
+def _pack(later: Bytes, scratch: Scratch) -> Bytes:
+    size = -(-len(later) // 4)
+    symbols = scratch.array("symbols", 4 * size)
+    np.minimum(later, ESCAPE, out=symbols[: len(later)])
+    symbols[len(later) :] = 0
+    four, joined = symbols.view("<u4"), scratch.array("joined", 4 * size).view("<u4")
+    step = scratch.array("packing step", 4 * size).view("<u4")
+    np.copyto(joined, four)
+    for shift in _SHIFTS:
+        np.right_shift(four, shift, out=step)
+        np.bitwise_or(joined, step, out=joined)
+    packed = scratch.array("packed", size)
+    np.copyto(packed, joined, casting="unsafe")
+    return packed
+
+
+def _unpack(coded: tuple[int, memoryview], later: Bytes, scratch: Scratch) -> None:
+    size = -(-len(later) // 4)
+    joined = scratch.array("joined", 4 * size).view("<u4")
+    step = scratch.array("packing step", 4 * size).view("<u4")
+    symbols = scratch.array("symbols", 4 * size)
+    four = symbols.view("<u4")
+    joined[:] = decode_plane(*coded, size, scratch)
+    np.copyto(four, joined)
+    for shift in _SHIFTS:
+        np.left_shift(joined, shift, out=step)
+        np.bitwise_or(four, step, out=four)
+    np.bitwise_and(four, _LOW_BITS, out=four)
+    later[:] = symbols[: len(later)]
