@@ -7,11 +7,12 @@ or float64 for F64; the result is narrowed once.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from theta.arithmetic import Floats
 from theta.strategies.base import ConflictKind
+
+if TYPE_CHECKING:
+    from theta_store.arithmetic import Floats
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,12 @@ class Average:
     formula: str = "average/1"
     kinds: frozenset[ConflictKind] = frozenset({"content", "add/add"})
 
-    def compute(self, sides: Sequence[Floats]) -> Floats:
+    def coefficients(self, count: int) -> tuple[float, ...]:
+        """Return equal weights."""
+        return (1 / count,) * count
+
+    def compute(self, sides: "Sequence[Floats]") -> "Floats":
         """Return the mean, in the dtype of the sides."""
-        weight = sides[0].dtype.type(1 / len(sides))
-        total = sides[0] * weight
-        for side in sides[1:]:
-            np.add(total, side * weight, out=total)
-        return total
+        from theta_store.arithmetic import weighted_sum
+
+        return weighted_sum(sides, self.coefficients(len(sides)))

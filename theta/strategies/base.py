@@ -4,9 +4,10 @@ Owns the protocols and the kinds of conflict. Must not know the store, files or 
 """
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from theta.arithmetic import Floats
+if TYPE_CHECKING:
+    from theta_store.arithmetic import Floats
 
 ConflictKind = Literal[
     "content", "shape", "dtype", "modify/delete", "add/add", "non-float", "non-finite", "tied"
@@ -44,5 +45,8 @@ class Elementwise(Protocol):
     def kinds(self) -> frozenset[ConflictKind]:
         """The kinds of conflict that it settles."""
 
-    def compute(self, sides: Sequence[Floats]) -> Floats:
+    def coefficients(self, count: int) -> tuple[float, ...] | None:
+        """Return the weights of ``count`` sides if this is their weighted sum, else None."""
+
+    def compute(self, sides: "Sequence[Floats]") -> "Floats":
         """Return the merged elements; sides come in canonical order, float32 or float64."""
