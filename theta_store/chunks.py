@@ -1,98 +1,254 @@
-"""Chunks: from plain bytes to a payload and back, every hash verified.
+"""Chunks: from an id to verified plain bytes, along everything a stored form needs.
 
-Owns the way from an id through the index row and the volume to verified plain bytes. Must not
-know tensors, records or sessions.
+Owns the way through the index rows and the volumes, and the reading of needs. Must not know
+tensors' records beyond the ranges that needs name, nor sessions.
 """
 
-import msgspec
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from theta_store.codecs.base import Scratch
-from theta_store.db import Meta, Volumes
-from theta_store.dtypes import DType
-from theta_store.errors import ForeignRepository, HashMismatch, IntegrityError, MissingObject
-from theta_store.forms import NO_PREDICTOR, Form
-from theta_store.ids import ChunkId, chunk_id, short
-from theta_store.objects import find_form
-from theta_store.payloads import Payload
-from theta_store.selector import decode_chunk, encode_chunk
+import numpy as np
+
+from theta_store.chunking import chunks_within, ranges_of
+from theta_store.db import Reader
+from theta_store.errors import HashMismatch, IntegrityError, MissingObject
+from theta_store.forms import NO_PREDICTOR, Form, Need
+from theta_store.ids import ChunkId, RecordId, chunk_id, short
+from theta_store.objects import find_form, find_record
+from theta_store.plain_cache import PlainCache
+from theta_store.predictors import SAME
+from theta_store.records import Tensor
+from theta_store.scratch import Bytes, Scratch
+from theta_store.selector import decode_chunk, decode_residual
+
+# A hostile row must not make a read walk the whole store.
+MAX_NEEDED = 1 << 16
+MAX_DEPTH = 32
+FEW = 3
 
 
-def encode_payload(
-    id_: ChunkId, plain: memoryview, *, dtype: DType | None, scratch: Scratch
-) -> Payload:
-    """Return a chunk's payload and its form; ``dtype`` is None for the bytes of a blob."""
-    made = encode_chunk(plain, dtype=dtype, scratch=scratch)
-    form = Form(
-        volume=0,
-        predictor=NO_PREDICTOR,
-        codec=made.number,
-        version=made.version,
-        width=made.width,
-        plain=len(plain),
-        stored=len(made.payload),
-        depth=0,
-        needs=(),
-        born=0,
-    )
-    return Payload(id_, form, bytes(made.payload))
+@dataclass(frozen=True)
+class Chain:
+    """The forms of some chunks and of all they need, and the tensors that needs name."""
+
+    forms: dict[ChunkId, Form] = field(default_factory=dict)
+    tensors: dict[RecordId, Tensor] = field(default_factory=dict)
+
+    def chunks_of(self, need: Need) -> list[ChunkId]:
+        """Return the chunks that a need stands for."""
+        if need.kind == "chunk":
+            return [ChunkId(need.id)]
+        return chunks_within(self.tensors[RecordId(need.id)], need.start, need.stop)
+
+    def plain_bytes(self, need: Need) -> int:
+        """Return the length of a needed chunk."""
+        return self.forms[ChunkId(need.id)].plain
+
+    def depth(self, needs: Iterable[Need]) -> int:
+        """Return the depth of the deepest chunk among needs."""
+        found = (self.forms[id_].depth for need in needs for id_ in self.chunks_of(need))
+        return max(found, default=0)
+
+    def needs(self, needs: Iterable[Need], id_: ChunkId) -> bool:
+        """Say whether decoding any of these needs takes the chunk ``id_``."""
+        seen: set[ChunkId] = set()
+        stack = [chunk for need in needs for chunk in self.chunks_of(need)]
+        while stack:
+            chunk = stack.pop()
+            if chunk in seen:
+                continue
+            seen.add(chunk)
+            stack += [c for need in self.forms[chunk].needs for c in self.chunks_of(need)]
+        return id_ in seen
+
+    def root_of(self, id_: ChunkId) -> ChunkId:
+        """Return the end of a chain of deltas: by its exponents residuals are sorted."""
+        while (form := self.forms[id_]).predictor == SAME:
+            id_ = ChunkId(form.needs[0].id)
+        return id_
+
+
+class Payloads(Protocol):
+    """Where payload is read."""
+
+    def payload(self, volume: int, key: bytes) -> AbstractContextManager[memoryview | None]:
+        """Lend the payload of a key; None where the volume does not hold it."""
+
+
+Read = Callable[[], AbstractContextManager[Reader]]
 
 
 class Chunks:
     """Reads chunks of one store; safe to use from many threads, each with its own scratch."""
 
-    def __init__(self, meta: Meta, volumes: Volumes) -> None:
-        self._meta = meta
-        self._volumes = volumes
+    def __init__(self, read: Read, payloads: Payloads) -> None:
+        self._read = read
+        self._payloads = payloads
+        self._cache = PlainCache()
 
     def read_into(self, id_: ChunkId, out: memoryview, scratch: Scratch) -> None:
-        """Fill ``out`` with the plain bytes of a chunk of exactly that length.
+        """Fill ``out`` with the plain bytes of a chunk of exactly that length, verified.
 
-        gc may move payload between the look at the index and the look at the volume; then the
-        row has changed and the read starts again.
+        gc and repack may move payload or change forms between the look at the index and the look
+        at the volume; then the rows have changed and the read starts again.
         """
-        tried: Form | None = None
+        tried: Chain | None = None
         while True:
-            with self._meta.read() as reader:
-                form = find_form(reader, id_)
-            if form is None or form == tried:
-                raise MissingObject(f"chunk {short(id_)} is missing", hint="theta fsck")
-            tried = form
-            if self._read_form(id_, form, out, scratch):
-                return
+            chain = self.chain([id_])
+            try:
+                self.decode(id_, out, Needs(self, chain, scratch), scratch)
+                if chunk_id(out) == id_:
+                    return
+                failure: IntegrityError = HashMismatch(
+                    f"chunk {short(id_)} is damaged", hint="theta fsck"
+                )
+            except IntegrityError as error:
+                failure = error
+            if chain == tried:
+                raise failure
+            tried = chain
 
-    def _read_form(self, id_: ChunkId, form: Form, out: memoryview, scratch: Scratch) -> bool:
+    def chain(self, ids: Iterable[ChunkId] = (), needs: Iterable[Need] = ()) -> Chain:
+        """Return the forms of chunks and of all they need, from one transaction."""
+        chain = Chain()
+        with self._read() as reader:
+            stack = list(ids)
+            for need in needs:
+                stack += _enter_need(reader, need, chain)
+            while stack:
+                id_ = stack.pop()
+                if id_ in chain.forms:
+                    continue
+                form = find_form(reader, id_)
+                if form is None or len(chain.forms) >= MAX_NEEDED:
+                    raise MissingObject(f"chunk {short(id_)} is missing", hint="theta fsck")
+                chain.forms[id_] = form
+                for need in form.needs:
+                    stack += _enter_need(reader, need, chain)
+        return chain
+
+    def decode(self, id_: ChunkId, out: memoryview, reading: "Needs", scratch: Scratch) -> None:
+        """Fill ``out`` with a chunk's plain bytes as its form says, not verified."""
+        form = reading.chain.forms[id_]
         if form.plain != len(out):
             raise IntegrityError(
                 f"chunk {short(id_)} has {form.plain} bytes where {len(out)} are named"
             )
-        if form.predictor != NO_PREDICTOR:
-            raise ForeignRepository(
-                f"chunk {short(id_)} is kept by predictor {form.predictor}: a newer theta is needed"
-            )
-        try:
-            volume = self._volumes.get(form.volume)
-        except MissingObject:
-            return False
-        with volume.payload(id_) as payload:
+        with self._payload(id_, form) as payload, _damage_named(id_):
+            if form.predictor == NO_PREDICTOR:
+                decode_chunk(form.codec, form.version, form.width, payload, out, scratch)
+                return
+            kept = scratch.array(f"payload {reading.depth}", len(payload))
+            kept[:] = np.frombuffer(payload, np.uint8)
+        with _damage_named(id_), reading.deeper():
+            decode_residual(form, kept.data, reading, out, scratch)
+
+    @contextmanager
+    def _payload(self, id_: ChunkId, form: Form) -> Iterator[memoryview]:
+        with self._payloads.payload(form.volume, id_) as payload:
             if payload is None:
-                return False
-            self._decode(id_, form, payload, out, scratch)
-        if chunk_id(out) != id_:
-            raise HashMismatch(f"chunk {short(id_)} is damaged", hint="theta fsck")
-        return True
+                raise MissingObject(f"chunk {short(id_)} is missing", hint="theta fsck")
+            if len(payload) != form.stored:
+                raise IntegrityError(f"chunk {short(id_)} is damaged: its payload changed length")
+            yield payload
 
-    def _decode(
-        self, id_: ChunkId, form: Form, payload: memoryview, out: memoryview, scratch: Scratch
-    ) -> None:
-        if len(payload) != form.stored:
-            raise IntegrityError(f"chunk {short(id_)} is damaged: its payload changed length")
+    def span(self, tensor: Tensor, start: int, stop: int, scratch: Scratch) -> Bytes:
+        """Return the bytes ``start`` to ``stop`` of a tensor, not verified: to base a guess on."""
+        reading = Needs(self, self.chain(chunks_within(tensor, start, stop)), scratch)
+        return reading.gather(tensor, start, stop, reading.chunk)
+
+    def cached(self, id_: ChunkId, size: int, fill: Callable[[memoryview], None]) -> Bytes:
+        """Return a chunk's plain bytes from memory, or after ``fill`` has decoded them."""
+        found = self._cache.get(id_)
+        if found is None:
+            found = np.empty(size, np.uint8)
+            fill(found.data)
+            self._cache.put(id_, found)
+        return found
+
+    def known(self, id_: ChunkId) -> Bytes | None:
+        """Return a chunk's plain bytes if they are in memory."""
+        return self._cache.get(id_)
+
+
+@dataclass
+class Needs:
+    """One read: what its chain names, decoded once each, in scratch until the read is over."""
+
+    chunks: Chunks
+    chain: Chain
+    scratch: Scratch
+    depth: int = 0
+    _memo: dict[ChunkId, Bytes] = field(default_factory=dict)
+
+    def chunk(self, id_: ChunkId) -> Bytes:
+        """Return the plain bytes of a needed chunk."""
+        found = self._memo.get(id_)
+        if found is None:
+            found = self.chunks.known(id_)
+        if found is None:
+            role = f"need {len(self._memo)}"
+            found = self.scratch.array(role, self.chain.forms[id_].plain)
+            # Entered before it is filled, so that no need below it takes its place in scratch.
+            self._memo[id_] = found
+            self.chunks.decode(id_, found.data, self, self.scratch)
+        return found
+
+    def shared(self, id_: ChunkId) -> Bytes:
+        """Return the plain bytes of a chunk that other reads are likely to need as well."""
+
+        def fill(out: memoryview) -> None:
+            self.chunks.decode(id_, out, self, self.scratch)
+
+        return self.chunks.cached(id_, self.chain.forms[id_].plain, fill)
+
+    @contextmanager
+    def deeper(self) -> Iterator[None]:
+        """Count a step down the chain; a chain that does not end is an `IntegrityError`."""
+        if self.depth >= MAX_DEPTH:
+            raise IntegrityError("a chain of needs does not end")
+        self.depth += 1
         try:
-            decode_chunk(form.codec, form.version, form.width, payload, out, scratch)
-        except IntegrityError as error:
-            message = f"chunk {short(id_)} is damaged: {error}"
-            raise HashMismatch(message, hint="theta fsck") from None
+            yield
+        finally:
+            self.depth -= 1
+
+    def span(self, tensor: RecordId, start: int, stop: int) -> Bytes:
+        """Return the bytes ``start`` to ``stop`` of a needed tensor."""
+        record = self.chain.tensors[tensor]
+        # Rows strewn over a tensor, and small tensors such as factors, are needed again and again.
+        once = len(chunks_within(record, start, stop)) <= FEW < len(record.chunks)
+        return self.gather(record, start, stop, self.chunk if once else self.shared)
+
+    def gather(
+        self, tensor: Tensor, start: int, stop: int, get: Callable[[ChunkId], Bytes]
+    ) -> Bytes:
+        """Return the bytes ``start`` to ``stop`` of a tensor whose chunks the chain has."""
+        out = np.empty(stop - start, np.uint8)
+        for id_, (left, right) in zip(tensor.chunks, ranges_of(tensor), strict=True):
+            low, high = max(left, start), min(right, stop)
+            if low < high:
+                out[low - start : high - start] = get(id_)[low - left : high - left]
+        return out
 
 
-def with_birth(form: Form, number: int) -> Form:
-    """Return a form born in transaction ``number``."""
-    return msgspec.structs.replace(form, born=number)
+def _enter_need(reader: Reader, need: Need, chain: Chain) -> list[ChunkId]:
+    if need.kind == "tensor" and RecordId(need.id) not in chain.tensors:
+        record = find_record(reader, RecordId(need.id))
+        if not isinstance(record, Tensor):
+            raise MissingObject(f"tensor {short(need.id)} is missing", hint="theta fsck")
+        chain.tensors[RecordId(need.id)] = record
+    return chain.chunks_of(need)
+
+
+@contextmanager
+def _damage_named(id_: ChunkId) -> Iterator[None]:
+    try:
+        yield
+    except (HashMismatch, MissingObject):
+        raise
+    except IntegrityError as error:
+        message = f"chunk {short(id_)} is damaged: {error}"
+        raise HashMismatch(message, hint="theta fsck") from None

@@ -9,18 +9,17 @@ it walks the roots again inside, so a commit published a moment ago is never swe
 
 import time
 from collections import defaultdict
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from filelock import Timeout
 
 from theta_store import expiries, leases, oplog
 from theta_store.db import Meta, Reader, Volumes, Writer, free_bytes, page_bytes
 from theta_store.db.volumes import VOLUME_BYTES, Volume
 from theta_store.errors import IntegrityError, Locked
 from theta_store.forms import Form
-from theta_store.graph import Reached, reach
-from theta_store.ids import ID_BYTES, ChunkId, RecordId
+from theta_store.graph import Reached, reach, reach_chunks
+from theta_store.ids import ID_BYTES, ChunkId, CommitId, RecordId
 from theta_store.objects import (
     delete_form,
     delete_record,
@@ -77,11 +76,14 @@ class Collector:
     undo_seconds: float = KEPT_UNDO_SECONDS
     capacity: int = field(default=VOLUME_BYTES)
 
-    def forecast(self) -> GcReport:
-        """Return what `collect` would do now, changing nothing."""
+    def forecast(self, *, expired: AbstractSet[CommitId] = frozenset()) -> GcReport:
+        """Return what `collect` would do now, changing nothing.
+
+        ``expired`` are commits whose files would be given up first.
+        """
         with self.meta.read() as reader:
             horizon = self._horizon(reader, reader.number + 1)
-            garbage = _garbage(reader, self._mark(reader, horizon), horizon)
+            garbage = _garbage(reader, self._mark(reader, horizon, expired), horizon)
             fates = self._fates(reader, {id_ for id_, _ in garbage.chunks})
         return _report(garbage, fates)
 
@@ -90,7 +92,7 @@ class Collector:
         lock = leases.lock_file(self.lock_path)
         try:
             lock.acquire(blocking=False)
-        except Timeout:
+        except TimeoutError:  # filelock's Timeout is one
             raise Locked("another gc is running; nothing was removed", hint="retry") from None
         try:
             garbage = self._sweep()
@@ -103,8 +105,10 @@ class Collector:
     def _horizon(self, reader: Reader, now: int) -> int:
         return min([now, *(row.since for row in leases.live(reader, self.lease_folder))])
 
-    def _mark(self, reader: Reader, horizon: int) -> Reached:
-        given_up = expiries.expired(reader)
+    def _mark(
+        self, reader: Reader, horizon: int, also: AbstractSet[CommitId] = frozenset()
+    ) -> Reached:
+        given_up = expiries.expired(reader) | also
         reached = reach(reader, self._roots(reader), expired=given_up)
         if reached.missing:
             raise IntegrityError(
@@ -112,7 +116,10 @@ class Collector:
                 hint="theta fsck names what they hurt",
             )
         young = [id_ for id_, born, _ in record_births(reader) if born >= horizon]
-        return reach(reader, young, expired=given_up, into=reached)
+        reach(reader, young, expired=given_up, into=reached)
+        # A running session's forms may need chunks that no record reaches yet.
+        reach_chunks(reader, [id_ for id_, form in forms(reader) if form.born >= horizon], reached)
+        return reached
 
     def _roots(self, reader: Reader) -> set[RecordId]:
         roots: set[RecordId] = set(read_refs(reader, "refs/").values())
@@ -248,10 +255,10 @@ def _delete(writer: Writer, garbage: _Garbage) -> None:
     if not garbage.records and not garbage.chunks:
         return
     advance_epoch(writer)
-    for id_ in garbage.records:
-        delete_record(writer, id_)
     for chunk, form in garbage.chunks:
         delete_form(writer, chunk, form)
+    for id_ in garbage.records:
+        delete_record(writer, id_)
 
 
 def _report(garbage: _Garbage, fates: list[_Fate]) -> GcReport:

@@ -11,11 +11,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from theta_store.db import Reader
-from theta_store.forms import Need
 from theta_store.ids import ChunkId, CommitId, RecordId
-from theta_store.objects import find_form, find_record, get_record
+from theta_store.objects import find_form, find_record, need_chunks
 from theta_store.records import Blob, Commit, Record, Tensor, references
-from theta_store.tensors import ranges_of
 
 
 @dataclass
@@ -48,7 +46,7 @@ def reach(
         reached.records.add(id_)
         stack += children(id_, record, expired)
         if isinstance(record, Tensor | Blob):
-            _reach_chunks(reader, record.chunks, reached)
+            reach_chunks(reader, record.chunks, reached)
     return reached
 
 
@@ -76,7 +74,8 @@ def missing_below(reader: Reader, commits: Iterable[CommitId]) -> set[bytes]:
     return reached.missing
 
 
-def _reach_chunks(reader: Reader, chunks: Iterable[ChunkId], reached: Reached) -> None:
+def reach_chunks(reader: Reader, chunks: Iterable[ChunkId], reached: Reached) -> None:
+    """Walk chunks and what their forms need."""
     stack = list(chunks)
     while stack:
         id_ = stack.pop()
@@ -87,21 +86,6 @@ def _reach_chunks(reader: Reader, chunks: Iterable[ChunkId], reached: Reached) -
             reached.missing.add(id_)
             continue
         reached.chunks.add(id_)
+        reached.records.update(RecordId(need.id) for need in form.needs if need.kind == "tensor")
         for need in form.needs:
-            stack += need_chunks(reader, need, reached)
-
-
-def need_chunks(reader: Reader, need: Need, reached: Reached) -> list[ChunkId]:
-    """Return the chunks that a need stands for; a needed tensor's record is reached as well."""
-    if need.kind == "chunk":
-        return [ChunkId(need.id)]
-    id_ = RecordId(need.id)
-    record = get_record(reader, id_)
-    if not isinstance(record, Tensor):
-        return []
-    reached.records.add(id_)
-    return [
-        chunk
-        for chunk, (start, stop) in zip(record.chunks, ranges_of(record), strict=True)
-        if start < need.stop and need.start < stop
-    ]
+            stack += need_chunks(reader, need)

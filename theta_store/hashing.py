@@ -14,7 +14,7 @@ from theta_store.objects import encoded
 from theta_store.payloads import Payload
 from theta_store.pipeline import Pool
 from theta_store.records import Blob, Record
-from theta_store.session import StoredTensor
+from theta_store.session import Hints, StoredTensor
 from theta_store.tensors import ByteSource, Source, put_blobs, put_tensors
 
 
@@ -22,7 +22,7 @@ class Putter(Protocol):
     """What turns plain bytes and records into ids: a session, or its dry twin."""
 
     def put_tensors(
-        self, items: Iterable[tuple[str, Source]], *, crc: bool = False
+        self, items: Iterable[tuple[str, Source]], *, crc: bool = False, hints: Hints | None = None
     ) -> Iterator[StoredTensor]:
         """Yield name, id and checks of each tensor, in order."""
 
@@ -62,7 +62,11 @@ class Hashing:
         raise AssertionError(f"{payload.id.hex()} was not claimed")
 
     def put_tensors(
-        self, items: Iterable[tuple[str, Source]], *, crc: bool = False
+        self,
+        items: Iterable[tuple[str, Source]],
+        *,
+        crc: bool = False,
+        hints: Hints | None = None,  # noqa: ARG002 - nothing is stored, so nothing is derived
     ) -> Iterator[StoredTensor]:
         """Hash tensors in parallel; yield name, id and checks in the order given."""
         for done in put_tensors(items, self, self._pool, crc=crc):

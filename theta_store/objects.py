@@ -10,12 +10,13 @@ the number of the transaction that wrote it, the record's canonical bytes.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from theta_store.chunking import chunks_within
 from theta_store.db import Reader, Table, Writer
 from theta_store.encoding import decode, encode, kind_of
 from theta_store.errors import ForeignRepository, HashMismatch, MissingObject
-from theta_store.forms import Form, decode_form, encode_form
+from theta_store.forms import Form, Need, decode_form, encode_form
 from theta_store.ids import ChunkId, RecordId, record_id, short
-from theta_store.records import Record
+from theta_store.records import Record, Tensor
 from theta_store.sealed import seal, unseal
 
 _PLAIN = 0
@@ -41,6 +42,8 @@ def find_record(reader: Reader, id_: RecordId) -> Record | None:
     value = reader.get(Table.RECORDS, id_)
     if value is None:
         return None
+    if len(value) <= _HEAD:
+        raise HashMismatch(f"record {short(id_)} is damaged", hint="theta fsck")
     if value[0] != _PLAIN:
         raise ForeignRepository(f"record {short(id_)} is kept in a way that needs a newer theta")
     data = bytes(value[_HEAD:])
@@ -93,17 +96,59 @@ def has_form(reader: Reader, id_: ChunkId) -> bool:
 
 
 def put_form(writer: Writer, id_: ChunkId, form: Form) -> None:
-    """Set the form of a chunk and enter it as a dependant of each of its needs."""
+    """Set the form of a chunk and enter it as a dependant of every chunk it needs."""
+    old = find_form(writer, id_)
+    if old is not None:
+        _leave(writer, id_, old)
     writer.put(Table.CHUNKS, id_, seal(Table.CHUNKS, id_, encode_form(form)))
     for need in form.needs:
-        writer.put(Table.DEPENDANTS, need.id + id_, b"")
+        for chunk in need_chunks(writer, need):
+            writer.put(Table.DEPENDANTS, chunk + id_, b"")
 
 
 def delete_form(writer: Writer, id_: ChunkId, form: Form) -> None:
-    """Drop a chunk from the index; only gc does."""
+    """Drop a chunk from the index; only gc does, and before the records that its needs name."""
     writer.delete(Table.CHUNKS, id_)
+    _leave(writer, id_, form)
+
+
+def _leave(writer: Writer, id_: ChunkId, form: Form) -> None:
     for need in form.needs:
-        writer.delete(Table.DEPENDANTS, need.id + id_)
+        for chunk in need_chunks(writer, need):
+            writer.delete(Table.DEPENDANTS, chunk + id_)
+
+
+def need_chunks(reader: Reader, need: Need) -> list[ChunkId]:
+    """Return the chunks that a need stands for; a tensor whose record is gone stands for itself.
+
+    Its id is then no chunk's, so whoever looks for it finds that it is missing.
+    """
+    if need.kind == "chunk":
+        return [ChunkId(need.id)]
+    record = find_record(reader, RecordId(need.id))
+    if not isinstance(record, Tensor):
+        return [ChunkId(need.id)]
+    return chunks_within(record, need.start, need.stop)
+
+
+def depth_over(reader: Reader, needs: Iterable[Need]) -> int | None:
+    """Return the least depth of a form with these needs; None when one of them is missing."""
+    depth = 0
+    for need in needs:
+        for chunk in need_chunks(reader, need):
+            form = find_form(reader, chunk)
+            if form is None:
+                return None
+            depth = max(depth, form.depth + 1)
+    return depth
+
+
+def dependants(reader: Reader, id_: ChunkId) -> Iterator[ChunkId]:
+    """Yield the chunks whose forms need this one."""
+    for key in reader.keys(Table.DEPENDANTS, id_):
+        if not key.startswith(id_):
+            return
+        yield ChunkId(key[len(id_) :])
 
 
 def forms(reader: Reader) -> Iterator[tuple[ChunkId, Form]]:

@@ -7,10 +7,12 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from theta_store.codecs.base import Scratch
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    from theta_store.scratch import Scratch
 
 Job = TypeVar("Job")
 Done = TypeVar("Done")
@@ -33,8 +35,10 @@ class Pool:
         self._executor: ThreadPoolExecutor | None = None
         self._local = threading.local()
 
-    def scratch(self) -> Scratch:
+    def scratch(self) -> "Scratch":
         """Return this thread's scratch."""
+        from theta_store.scratch import Scratch
+
         scratch: Scratch | None = getattr(self._local, "scratch", None)
         if scratch is None:
             scratch = self._local.scratch = Scratch()
@@ -47,6 +51,8 @@ class Pool:
         may be closed as soon as the error is seen.
         """
         if self._executor is None:
+            from concurrent.futures import ThreadPoolExecutor
+
             self._executor = ThreadPoolExecutor(self.threads, thread_name_prefix="theta")
         running: deque[Future[Done]] = deque()
         try:

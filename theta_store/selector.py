@@ -1,41 +1,95 @@
 """Which stored form a chunk gets: predictor × codec.
 
-Owns the choice and the table of codecs by their numbers on disk. Must not know volumes, the index
-or records. There are no predictors yet; every chunk codes itself.
+Owns the choice among guesses and codecs, and the tables of codecs by their numbers on disk. Must
+not know volumes, the index, records, nor where guesses come from.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from theta_store.codecs import BUILTIN, Codec, Planes, Raw, Scratch, Zstd
+import numpy as np
+
+from theta_store import estimate
+from theta_store.codecs import (
+    BUILTIN,
+    RESIDUAL,
+    Bitmap,
+    Codec,
+    Delta,
+    Guess,
+    Planes,
+    Raw,
+    ResidualCodec,
+    Sorted,
+    Zstd,
+)
+from theta_store.codecs.exponents import exponent_code
 from theta_store.dtypes import DType
 from theta_store.errors import ForeignRepository, IntegrityError
+from theta_store.forms import NO_PREDICTOR, Form, Need
+from theta_store.ids import ChunkId
+from theta_store.prediction import NeedSource, join_head, predict, split_head
+from theta_store.scratch import Bytes, Scratch
+
+Level = Literal["fast", "max"]
 
 WORTH = 0.98
+# A form that needs others must be clearly smaller than one that stands alone.
+WORTH_A_NEED = 0.95
+# The slow codec must win by more than the time it costs.
+WORTH_SORTING = 0.98
+MOSTLY_UNCHANGED = 0.5
+# Guesses that the sample puts this close to the best are all tried at level max.
+CLOSE = 1.15
 _RAW, _ZSTD, _PLANES = Raw(), Zstd(), Planes()
+_DELTA, _BITMAP, _SORTED = Delta(), Bitmap(), Sorted()
 _BY_NUMBER = {(codec.number, codec.version): codec for codec in BUILTIN}
+_RESIDUAL = {(codec.number, codec.version): codec for codec in RESIDUAL}
 _PLANED = frozenset({"float", "complex", "block", "opaque"})
+_WIDTHS = frozenset({1, 2, 4, 8})
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A guess at a chunk, with what has to be written down to make it again.
+
+    ``computed`` says that floating-point arithmetic made it. ``key`` names the chunk whose
+    exponents may sort the residual, and its plain bytes; None where there is none.
+    """
+
+    predictor: int
+    params: bytes
+    needs: tuple[Need, ...]
+    plain: Bytes
+    computed: bool = False
+    key: tuple[ChunkId, Bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedForm:
     """A payload and what decoding needs beside it; the payload may live in scratch."""
 
-    number: int
+    codec: int
     version: int
     width: int
     payload: bytes | memoryview
+    predictor: int = NO_PREDICTOR
+    params: bytes = b""
+    needs: tuple[Need, ...] = ()
+    computed: bool = False
 
 
 def choose(dtype: DType | None) -> Codec:
-    """Return the codec to try first; ``dtype`` is None for the bytes of a blob."""
+    """Return the codec of a chunk without a guess; ``dtype`` is None for the bytes of a blob."""
     if dtype is None:
         return _ZSTD
     eight_bit = dtype.kind in {"int", "uint"} and dtype.width == 1
     return _PLANES if dtype.kind in _PLANED or eight_bit else _ZSTD
 
 
-def encode_chunk(plain: memoryview, *, dtype: DType | None, scratch: Scratch) -> EncodedForm:
-    """Return the form of a chunk; what does not get clearly smaller is kept raw."""
+def encode_alone(plain: memoryview, *, dtype: DType | None, scratch: Scratch) -> EncodedForm:
+    """Return the form of a chunk without a guess; what does not get clearly smaller is kept raw."""
     width = 1 if dtype is None else dtype.width
     codec = choose(dtype)
     payload = codec.encode(plain, width=width, scratch=scratch)
@@ -44,16 +98,119 @@ def encode_chunk(plain: memoryview, *, dtype: DType | None, scratch: Scratch) ->
     return EncodedForm(codec.number, codec.version, width, payload)
 
 
+def encode_guessed(
+    plain: memoryview,
+    candidates: Sequence[Candidate],
+    *,
+    dtype: DType,
+    level: Level,
+    scratch: Scratch,
+) -> EncodedForm | None:
+    """Return the best form with a guess, or None when the chunk had better stand alone."""
+    source = np.frombuffer(plain, np.uint8)
+    ranked = [(estimate.residual(source, c.plain, dtype.width), c) for c in candidates]
+    ranked.sort(key=lambda pair: pair[0].best)
+    if not ranked:
+        return None
+    alone = estimate.alone(source, dtype.width)
+    limit = WORTH_A_NEED * min(alone, len(plain))
+    if ranked[0][0].best > limit and level == "fast":
+        return None
+    tried = (
+        ranked[:1]
+        if level == "fast"
+        else [r for r in ranked if r[0].best <= CLOSE * ranked[0][0].best]
+    )
+    made = [
+        form
+        for found, candidate in tried
+        for form in _forms(plain, candidate, found, dtype, level, scratch)
+    ]
+    best = min(made, key=_cost)
+    return best if len(best.payload) <= limit else None
+
+
+def _forms(
+    plain: memoryview,
+    candidate: Candidate,
+    found: estimate.Residual,
+    dtype: DType,
+    level: Level,
+    scratch: Scratch,
+) -> list[EncodedForm]:
+    quick = _BITMAP if found.unchanged > MOSTLY_UNCHANGED else _DELTA
+    forms = [_encode(plain, candidate, quick, dtype, scratch)]
+    if level == "max" and candidate.key is not None and exponent_code(dtype) is not None:
+        forms.append(_encode(plain, candidate, _SORTED, dtype, scratch))
+    return forms
+
+
+def _encode(
+    plain: memoryview, candidate: Candidate, codec: ResidualCodec, dtype: DType, scratch: Scratch
+) -> EncodedForm:
+    sorting = codec is _SORTED and candidate.key is not None
+    guess = Guess(candidate.plain, candidate.key[1] if sorting and candidate.key else None)
+    residual = codec.encode(plain, guess, dtype=dtype, scratch=scratch)
+    needs = candidate.needs
+    if sorting and candidate.key is not None:
+        needs = (*needs, Need("chunk", candidate.key[0], 0, len(plain)))
+    return EncodedForm(
+        codec.number,
+        codec.version,
+        dtype.width,
+        join_head(candidate.params, residual),
+        candidate.predictor,
+        candidate.params,
+        needs,
+        candidate.computed,
+    )
+
+
+def _cost(form: EncodedForm) -> float:
+    slow = form.codec == _SORTED.number
+    return len(form.payload) / (WORTH_SORTING if slow else 1.0)
+
+
 def decode_chunk(
     number: int, version: int, width: int, payload: memoryview, out: memoryview, scratch: Scratch
 ) -> None:
     """Fill ``out`` with the plain bytes; an unknown codec is a `ForeignRepository`."""
     codec = _BY_NUMBER.get((number, version))
     if codec is None:
-        raise ForeignRepository(
-            f"a chunk is kept by codec {number}, version {version}: a newer theta is needed",
-            hint="pip install --upgrade theta-vcs",
-        )
-    if width not in {1, 2, 4, 8}:
-        raise IntegrityError(f"a chunk of words of {width} bytes cannot exist")
+        raise _newer(number, version)
+    _check_width(width)
     codec.decode(payload, out, width=width, scratch=scratch)
+
+
+def decode_residual(
+    form: Form, payload: memoryview, needs: NeedSource, out: memoryview, scratch: Scratch
+) -> None:
+    """Fill ``out`` with the plain bytes of a form that has a predictor."""
+    codec = _RESIDUAL.get((form.codec, form.version))
+    if codec is None:
+        raise _newer(form.codec, form.version)
+    _check_width(form.width)
+    params, residual = split_head(payload)
+    key = None
+    own = form.needs
+    if codec.number == _SORTED.number:
+        own, last = form.needs[:-1], form.needs[-1:]
+        if not last or last[0].kind != "chunk":
+            raise IntegrityError("a sorted residual names no key")
+        key = needs.chunk(ChunkId(last[0].id))
+    plain = predict(form.predictor, params, own, len(out), needs)
+    if key is not None and len(key) != len(out):
+        raise IntegrityError("a sort key has another length than its chunk")
+    codec.decode(residual, Guess(plain, key), out, width=form.width, scratch=scratch)
+
+
+def _check_width(width: int) -> None:
+    if width not in _WIDTHS:
+        raise IntegrityError(f"a chunk of words of {width} bytes cannot exist")
+
+
+def _newer(number: int, version: int) -> ForeignRepository:
+    return ForeignRepository(
+        f"a chunk is kept by codec {number}, version {version}: a newer theta is needed",
+        hint="pip install --upgrade theta-vcs",
+    )

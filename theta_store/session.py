@@ -8,29 +8,50 @@ operation. A failure anywhere leaves only garbage.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import msgspec
 
 from theta_store.chunking import split_bytes
-from theta_store.chunks import encode_payload, with_birth
 from theta_store.db import Meta, Volumes, Writer
 from theta_store.errors import Locked
 from theta_store.expiries import expire, revive
 from theta_store.forms import Form
 from theta_store.graph import missing_below
+from theta_store.hints import Hint
 from theta_store.ids import BlobId, ChunkId, CommitId, RecordId, TensorId, chunk_id
 from theta_store.leases import Lease, drop
-from theta_store.objects import Encoded, encoded, has_form, has_record, put_form, put_records
+from theta_store.objects import (
+    Encoded,
+    depth_over,
+    encoded,
+    find_record,
+    has_form,
+    has_record,
+    put_form,
+    put_records,
+)
 from theta_store.oplog import Operation, append
 from theta_store.payloads import Payload, PayloadWriter
 from theta_store.pipeline import Pool
-from theta_store.records import Blob, Record
+from theta_store.records import Blob, Record, Tensor
 from theta_store.refs import move_refs
 from theta_store.settings import gc_epoch
 from theta_store.tensors import ByteSource, Source, put_blobs, put_tensors
 
+if TYPE_CHECKING:
+    from theta_store.chunks import Chunks
+    from theta_store.derivations import Derivation
+    from theta_store.lineage import Lineage
+
 FLUSH_ROWS = 4096
+# The bound of every form, hot or cold.
+MAX_DEPTH = 8
+
+Hints = Callable[[str], Sequence[Hint]]
 
 
 class CollectedMeanwhile(Locked):
@@ -56,9 +77,18 @@ class Session:
     """Puts tensors, blobs and records, and publishes once."""
 
     def __init__(
-        self, meta: Meta, volumes: Volumes, pool: Pool, lease: Lease, epoch: int, *, capacity: int
+        self,
+        meta: Meta,
+        volumes: Volumes,
+        chunks: "Chunks",
+        pool: Pool,
+        lease: Lease,
+        epoch: int,
+        *,
+        capacity: int,
     ) -> None:
         self._meta = meta
+        self._chunks = chunks
         self._pool = pool
         self._lease: Lease | None = lease
         self._epoch = epoch
@@ -84,12 +114,33 @@ class Session:
         self._writer.put(payload)
 
     def put_tensors(
-        self, items: Iterable[tuple[str, Source]], *, crc: bool = False
+        self, items: Iterable[tuple[str, Source]], *, crc: bool = False, hints: Hints | None = None
     ) -> Iterator[StoredTensor]:
-        """Store tensors in parallel; yield name, id and checks in the order given."""
-        for stored in put_tensors(items, self, self._pool, crc=crc):
+        """Store tensors in parallel; yield name, id and checks in the order given.
+
+        ``hints`` says of each name where the tensor may have come from.
+        """
+
+        def derive(name: str, source: Source) -> "Sequence[Derivation]":
+            return self._lineage.of_source(source, () if hints is None else hints(name))
+
+        made = put_tensors(items, self, self._pool, crc=crc, derive=derive, chunks=self._chunks)
+        for stored in made:
             yield StoredTensor(stored.name, TensorId(self.put_record(stored.record)), stored.checks)
             self._relieve()
+
+    @cached_property
+    def _lineage(self) -> "Lineage":
+        from theta_store.lineage import Lineage
+
+        return Lineage(self._chunks, self._pool.scratch, self.find_tensor, self.keep)
+
+    def keep(self, source: Source) -> TensorId:
+        """Store a small tensor so that forms can need it, and readers find it, at once."""
+        (stored,) = put_tensors([("", source)], self, self._pool)
+        id_ = TensorId(self.put_record(stored.record))
+        self.flush()
+        return id_
 
     def put_blobs(self, items: Iterable[tuple[str, ByteSource]]) -> Iterator[tuple[str, BlobId]]:
         """Store blobs in parallel; yield name and id in the order given."""
@@ -99,13 +150,15 @@ class Session:
 
     def put_bytes(self, data: bytes) -> BlobId:
         """Store one small blob at once, on this thread."""
+        from theta_store.packing import pack_alone
+
         view = memoryview(data)
         chunks = []
         for start, stop in split_bytes(len(data)):
             id_ = chunk_id(view[start:stop])
             if self.claim(id_):
                 scratch = self._pool.scratch()
-                self.put(encode_payload(id_, view[start:stop], dtype=None, scratch=scratch))
+                self.put(pack_alone(id_, view[start:stop], dtype=None, scratch=scratch))
             chunks.append(id_)
         return BlobId(self.put_record(Blob(len(data), tuple(chunks))))
 
@@ -183,8 +236,24 @@ class Session:
             self.flush()
 
     def _enter(self, writer: Writer, rows: list[tuple[ChunkId, Form]]) -> None:
-        number = writer.number
+        put_records(writer, self._records.values())
         for id_, form in rows:
             if not has_form(writer, id_):
-                put_form(writer, id_, with_birth(form, number))
-        put_records(writer, self._records.values())
+                put_form(writer, id_, _settled(writer, form))
+
+    def find_tensor(self, id_: TensorId) -> Tensor | None:
+        """Return a stored tensor's record, or None."""
+        with self._meta.read() as reader:
+            record = find_record(reader, id_)
+        return record if isinstance(record, Tensor) else None
+
+
+def _settled(writer: Writer, form: Form) -> Form:
+    """Return a form as of this transaction: born now, deeper than what it needs is by now."""
+    depth = depth_over(writer, form.needs)
+    if depth is None or depth > MAX_DEPTH:
+        raise CollectedMeanwhile(
+            "gc or repack changed chunks that this commit builds on; nothing was published",
+            hint="run the command again",
+        )
+    return msgspec.structs.replace(form, depth=depth, born=writer.number)

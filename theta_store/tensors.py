@@ -6,19 +6,21 @@ finished records come out. Must not know files, formats or commits.
 
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from theta_store.chunking import split, split_bytes
-from theta_store.chunks import Chunks, encode_payload
-from theta_store.codecs.base import Scratch
+from theta_store.chunking import ranges_of, split, split_bytes
 from theta_store.dtypes import DType, dtype
-from theta_store.errors import IntegrityError
 from theta_store.ids import ChunkId, chunk_id
 from theta_store.payloads import Payload
 from theta_store.pipeline import Pool
 from theta_store.records import Blob, Tensor
+
+if TYPE_CHECKING:
+    from theta_store.chunks import Chunks
+    from theta_store.derivations import Derivation
+    from theta_store.scratch import Scratch
 
 BATCH_BYTES = 1 << 20
 BATCH_PIECES = 256
@@ -84,6 +86,7 @@ class _Assembly:
     source: Source | ByteSource
     dtype: DType | None
     ranges: list[tuple[int, int]]
+    derivations: "Sequence[Derivation]" = ()
     ids: list[ChunkId] = field(default_factory=list)
     checks: list[tuple[int, int]] = field(default_factory=list)
 
@@ -101,17 +104,33 @@ class _Assembly:
 
 
 _Piece = tuple[_Assembly, int, int]
+Derive = Callable[[str, Source], "Sequence[Derivation]"]
 
 
 def put_tensors(
-    items: Iterable[tuple[str, Source]], known: Known, pool: Pool, *, crc: bool = False
+    items: Iterable[tuple[str, Source]],
+    known: Known,
+    pool: Pool,
+    *,
+    crc: bool = False,
+    derive: Derive | None = None,
+    chunks: "Chunks | None" = None,
 ) -> Iterator[Stored]:
-    """Store tensors; yield each, in order, once all its chunks are on their way to the disk."""
+    """Store tensors; yield each, in order, once all its chunks are on their way to the disk.
+
+    ``derive`` says what a tensor may follow from; what that needs is read from ``chunks``.
+    """
     assemblies = (
-        _Assembly(name, source, row := dtype(source.dtype), split(row, tuple(source.shape)))
+        _Assembly(
+            name,
+            source,
+            row := dtype(source.dtype),
+            split(row, tuple(source.shape)),
+            () if derive is None else derive(name, source),
+        )
         for name, source in items
     )
-    return _put(assemblies, known, pool, crc=crc)
+    return _put(assemblies, known, pool, crc=crc, chunks=chunks)
 
 
 def put_blobs(
@@ -119,16 +138,16 @@ def put_blobs(
 ) -> Iterator[Stored]:
     """Store blobs; yield each, in order, once all its chunks are on their way to the disk."""
     assemblies = (_Assembly(name, source, None, split_bytes(source.size)) for name, source in items)
-    return _put(assemblies, known, pool, crc=False)
+    return _put(assemblies, known, pool, crc=False, chunks=None)
 
 
 def _put(
-    assemblies: Iterable[_Assembly], known: Known, pool: Pool, *, crc: bool
+    assemblies: Iterable[_Assembly], known: Known, pool: Pool, *, crc: bool, chunks: "Chunks | None"
 ) -> Iterator[Stored]:
     waiting: deque[_Assembly] = deque()
 
     def work(batch: list[_Piece]) -> list[tuple[_Assembly, ChunkId, tuple[int, int]]]:
-        return [_store_piece(piece, known, pool.scratch(), crc=crc) for piece in batch]
+        return [_store_piece(piece, known, chunks, pool.scratch(), crc=crc) for piece in batch]
 
     for results in pool.map(work, _batches(assemblies, waiting)):
         for assembly, id_, check in results:
@@ -156,33 +175,37 @@ def _batches(assemblies: Iterable[_Assembly], waiting: deque[_Assembly]) -> Iter
 
 
 def _store_piece(
-    piece: _Piece, known: Known, scratch: Scratch, *, crc: bool
+    piece: _Piece, known: Known, chunks: "Chunks | None", scratch: "Scratch", *, crc: bool
 ) -> tuple[_Assembly, ChunkId, tuple[int, int]]:
     assembly, start, stop = piece
     plain = scratch.bytes("plain", stop - start)
     assembly.source.read_into(start, plain)
     id_ = chunk_id(plain)
     if known.claim(id_):
-        known.put(encode_payload(id_, plain, dtype=assembly.dtype, scratch=scratch))
+        known.put(_payload(id_, plain, piece, chunks, scratch))
     return assembly, id_, (zlib.crc32(plain) if crc else 0, stop - start)
 
 
-def ranges_of(record: Tensor | Blob) -> list[tuple[int, int]]:
-    """Return the byte range of each chunk; a record that names another number is refused."""
-    if isinstance(record, Tensor):
-        ranges = split(dtype(record.dtype), record.shape)
-    else:
-        ranges = split_bytes(record.size)
-    if len(ranges) != len(record.chunks):
-        raise IntegrityError(
-            f"a {record.kind} names {len(record.chunks)} chunks, not {len(ranges)}"
-        )
-    return ranges
+def _payload(
+    id_: ChunkId, plain: memoryview, piece: _Piece, chunks: "Chunks | None", scratch: "Scratch"
+) -> Payload:
+    # Forms bring numpy and zstandard; verbs that store no chunk do without them.
+    from theta_store.packing import pack, pack_alone
+
+    assembly, start, stop = piece
+    row = assembly.dtype
+    claims = [d.claim(start, stop) for d in assembly.derivations]
+    found = [claim for claim in claims if claim is not None]
+    if row is not None and chunks is not None and found:
+        payload = pack(id_, plain, found, chunks, dtype=row, scratch=scratch)
+        if payload is not None:
+            return payload
+    return pack_alone(id_, plain, dtype=row, scratch=scratch)
 
 
 def read_into(
     items: Iterable[tuple[Tensor | Blob, Sink]],
-    chunks: Chunks,
+    chunks: "Chunks",
     pool: Pool,
     *,
     progress: Callable[[int], None] | None = None,
@@ -219,7 +242,7 @@ def _reads(
 
 
 def read_range(
-    record: Tensor | Blob, start: int, out: memoryview, chunks: Chunks, scratch: Scratch
+    record: Tensor | Blob, start: int, out: memoryview, chunks: "Chunks", scratch: "Scratch"
 ) -> None:
     """Fill ``out`` with plain bytes from ``start``; whole chunks decode in place."""
     stop = start + len(out)

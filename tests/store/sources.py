@@ -21,7 +21,7 @@ class BytesSource:
     data: bytes
 
     def read_into(self, start: int, out: memoryview) -> None:
-        out[:] = self.data[start : start + len(out)]
+        out[:] = memoryview(self.data)[start : start + len(out)]
 
 
 class BytesSink:
@@ -90,3 +90,11 @@ def read_back(store: Store, commit: CommitId) -> dict[str, bytes]:
     store.read_into([(records[name], sinks[name]) for name in records])
     assert all((sink.seen == 1).all() for sink in sinks.values())
     return {name: bytes(sink.data) for name, sink in sinks.items()}
+
+
+def tree_of_tensor(session: Session, tensor: TensorId) -> TreeId:
+    """Return a folder with one checkpoint that holds one tensor."""
+    params = ParamsId(session.put_record(Params((ParamsEntry("w", tensor, None),))))
+    files = (File("", session.put_bytes(b"layout"), {}),)
+    id_ = CheckpointId(session.put_record(Checkpoint("test", 1, files, params, {})))
+    return TreeId(session.put_record(Tree((TreeEntry("m", "checkpoint", id_),))))

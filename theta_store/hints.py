@@ -1,0 +1,36 @@
+"""What a caller knows about where a tensor came from.
+
+Owns the kinds of hint. A hint is never trusted: it says what to try, and the form that is stored is
+verified against the tensor's own bytes. Must not know how predictions are computed.
+"""
+
+from dataclasses import dataclass
+
+from theta_store.ids import TensorId
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """An older state of the tensor, or its twin in another dtype or with other rows."""
+
+    tensor: TensorId
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Σ cᵢ · tensorᵢ by the formula ``weighted-sum``, as a linear merge computes it."""
+
+    tensors: tuple[TensorId, ...]
+    coefficients: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """base + left · right: a low-rank update whose factors are in the store, float32."""
+
+    base: TensorId
+    left: TensorId
+    right: TensorId
+
+
+Hint = Base | Sum | Adapter

@@ -1,0 +1,140 @@
+"""From a chunk's plain bytes to the payload that will be stored.
+
+Owns making guesses of claims, the bound on chains, and the proof that a computed guess decodes to
+the very bytes. Must not know tensors' records, nor sessions.
+
+A form is at most `DEPTH` deep, so that any chunk is read in a few steps; where a chain is full, its
+root is the base of the next one.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from theta_store.chunks import Chain, Chunks, Needs
+from theta_store.derivations.base import Claim
+from theta_store.dtypes import DType
+from theta_store.errors import IntegrityError
+from theta_store.forms import Form, Need
+from theta_store.ids import ChunkId
+from theta_store.payloads import Payload
+from theta_store.prediction import predict
+from theta_store.predictors import SAME
+from theta_store.scratch import Scratch
+from theta_store.selector import (
+    Candidate,
+    EncodedForm,
+    Level,
+    decode_residual,
+    encode_alone,
+    encode_guessed,
+)
+
+DEPTH = 4
+
+
+def pack_alone(
+    id_: ChunkId, plain: memoryview, *, dtype: DType | None, scratch: Scratch
+) -> Payload:
+    """Return a chunk's payload without a guess; ``dtype`` is None for the bytes of a blob."""
+    return _payload(id_, len(plain), encode_alone(plain, dtype=dtype, scratch=scratch), 0)
+
+
+def pack(
+    id_: ChunkId,
+    plain: memoryview,
+    claims: Sequence[Claim],
+    chunks: Chunks,
+    *,
+    dtype: DType,
+    level: Level = "fast",
+    scratch: Scratch,
+) -> Payload | None:
+    """Return the smallest payload with a guess; None when the chunk had better stand alone."""
+    try:
+        chain = chunks.chain(needs=[need for claim in claims for need in claim.needs])
+        reading = Needs(chunks, chain, scratch)
+        candidates = [
+            found
+            for claim in (*claims, *_from_further_back(claims, chain, level))
+            if (found := _candidate(claim, id_, len(plain), reading)) is not None
+        ]
+    except IntegrityError:
+        # A base that is damaged or gone must not keep anybody from storing what he has.
+        return None
+    while candidates:
+        form = encode_guessed(plain, candidates, dtype=dtype, level=level, scratch=scratch)
+        if form is None:
+            return None
+        payload = _payload(id_, len(plain), form, 1 + chain.depth(form.needs))
+        if not form.computed or _decodes(payload, plain, reading, scratch):
+            return payload
+        candidates = [
+            c for c in candidates if (c.predictor, c.params) != (form.predictor, form.params)
+        ]
+    return None
+
+
+def _from_further_back(claims: Sequence[Claim], chain: Chain, level: Level) -> list[Claim]:
+    """Return the bases of bases: an update may have been taken back, another one made instead.
+
+    Reading the base has read them anyway. A base that is itself one small step on needs no second
+    look at commit.
+    """
+    found = []
+    for claim in claims:
+        if claim.predictor == SAME:
+            form = chain.forms[ChunkId(claim.needs[0].id)]
+            near = form.predictor == SAME and level == "fast"
+            below = next((n for n in form.needs if n.kind == "chunk"), None)
+            if below is not None and not near and chain.plain_bytes(below) == form.plain:
+                found.append(Claim(SAME, b"", (Need("chunk", below.id, 0, form.plain),)))
+    return found
+
+
+def _candidate(claim: Claim, id_: ChunkId, size: int, reading: Needs) -> Candidate | None:
+    chain = reading.chain
+    if claim.predictor == SAME:
+        return _same(claim, id_, size, reading)
+    if chain.depth(claim.needs) >= DEPTH or chain.needs(claim.needs, id_):
+        return None
+    plain = predict(claim.predictor, claim.params, claim.needs, size, reading)
+    return Candidate(claim.predictor, claim.params, claim.needs, plain, claim.computed, None)
+
+
+def _same(claim: Claim, id_: ChunkId, size: int, reading: Needs) -> Candidate | None:
+    chain = reading.chain
+    base = ChunkId(claim.needs[0].id)
+    root = chain.root_of(base)
+    if chain.depth(claim.needs) >= DEPTH:
+        base = root
+    need = Need("chunk", base, 0, size)
+    if chain.depth([need]) >= DEPTH or chain.needs([need], id_):
+        return None
+    return Candidate(SAME, b"", (need,), reading.chunk(base), key=(root, reading.chunk(root)))
+
+
+def _payload(id_: ChunkId, size: int, made: EncodedForm, depth: int) -> Payload:
+    form = Form(
+        volume=0,
+        predictor=made.predictor,
+        codec=made.codec,
+        version=made.version,
+        width=made.width,
+        plain=size,
+        stored=len(made.payload),
+        depth=depth,
+        needs=made.needs,
+        born=0,
+    )
+    return Payload(id_, form, bytes(made.payload))
+
+
+def _decodes(payload: Payload, plain: memoryview, reading: Needs, scratch: Scratch) -> bool:
+    """Say whether the payload gives the plain bytes back, read as any reader would."""
+    out = scratch.bytes("proof", len(plain))
+    try:
+        decode_residual(payload.form, memoryview(payload.data), reading, out, scratch)
+    except IntegrityError:
+        return False
+    return np.array_equal(np.frombuffer(out, np.uint8), np.frombuffer(plain, np.uint8))
