@@ -1,0 +1,57 @@
+"""``theta repack``, and how a parameter is kept in words."""
+
+import numpy as np
+
+from tests.store.updates import adapted, trained, weights
+from tests.theta.cli.conftest import Shell
+
+BASE = weights(1, 512, 512)
+
+
+def _history(shell: Shell) -> None:
+    shell.save(w=BASE)
+    shell("add", "m.safetensors")
+    shell.commit("base")
+    values: np.ndarray = BASE
+    for step in range(3):
+        values = trained(values, step)
+        shell.commit(f"step {step}", w=values)
+
+
+def test_it_tells_what_it_saved(shell: Shell) -> None:
+    _history(shell)
+    dry = shell("repack", "--dry-run", "--json").json
+    assert dry["schema"] == "theta.repack/1"
+    assert dry["replaced"] > 0
+    done = shell("repack")
+    assert "became" in done.out
+    assert "theta gc" in done.err
+    again = shell("repack", "--json").json
+    assert again["replaced"] == 0
+    assert shell("fsck", "--json").json["ok"]
+
+
+def test_since_leaves_older_commits_alone(shell: Shell) -> None:
+    _history(shell)
+    one = shell("repack", "--since", "HEAD~1", "--dry-run", "--json").json["chunks"]
+    assert 0 < one < shell("repack", "--dry-run", "--json").json["chunks"]
+
+
+def test_an_unknown_level_is_refused(shell: Shell) -> None:
+    _history(shell)
+    shell("repack", "--level", "slow", code=2)
+
+
+def test_a_parameter_says_how_it_is_kept(shell: Shell) -> None:
+    shell.save(w=BASE)
+    shell("add", "m.safetensors")
+    shell.commit("base")
+    shell.commit("LoRA", w=adapted(BASE, 3))
+    out = shell("show", "HEAD::w", "--storage").out
+    assert "LoRA-like, rank 8, found automatically" in out
+    (row,) = shell("show", "HEAD::w", "--storage", "--json").json["storage"]
+    assert (row["predictor"], row["rank"]) == ("low-rank", 8)
+    assert row["stored_bytes"] < 0.1 * BASE.nbytes
+    forms = {row["predictor"] for row in shell("du", "--by", "form", "--json").json["rows"]}
+    assert forms == {"none", "low-rank"}
+    shell("show", "HEAD", "--storage", code=2)
