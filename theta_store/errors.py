@@ -25,9 +25,11 @@ ThetaError                 exit
 ├── RemoteError            8   the other side failed
 └── Unsafe                 9   refused, because it could lose or leak something
     ├── MalformedFile          the user's file is not what it claims to be
-    ├── UnsafePickle           names a global outside the allow-list
+    ├── OpaqueFile             sound, but without parameters that can be read: kept as a blob
+    │   └── UnsafePickle       names a global outside the allow-list
     ├── UnsafePath             would leave the workspace
     ├── UnsavedChanges         would overwrite what no commit holds
+    ├── GuardFailed            the user asked that such values are not committed
     ├── ForeignRepository      belongs to another user, or was written by a newer theta
     └── NetworkFileSystem      LMDB is not safe there
 """
@@ -179,7 +181,13 @@ class MalformedFile(Unsafe, ValueError):
     kind = "malformed-file"
 
 
-class UnsafePickle(Unsafe):
+class OpaqueFile(Unsafe):
+    """The parameters of a user's file cannot be read; the file itself is kept byte for byte."""
+
+    kind = "opaque-file"
+
+
+class UnsafePickle(OpaqueFile):
     """A pickle names a global outside the allow-list; it is never executed."""
 
     kind = "unsafe-pickle"
@@ -195,6 +203,12 @@ class UnsavedChanges(Unsafe):
     """Files hold changes that no commit has; they were left as they are."""
 
     kind = "unsaved-changes"
+
+
+class GuardFailed(Unsafe):
+    """Values are what the user asked not to commit, such as NaN; nothing was committed."""
+
+    kind = "guard-failed"
 
 
 class ForeignRepository(Unsafe):

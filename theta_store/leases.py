@@ -8,17 +8,19 @@ being read. gc takes the rows of the dead away.
 """
 
 import os
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-from filelock import FileLock, Timeout
 
 from theta_store.db import Reader, Table, Writer
 from theta_store.ids import CommitId
 from theta_store.sealed import seal, unseal
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 
 class LeaseRow(msgspec.Struct, frozen=True, array_like=True):
@@ -36,7 +38,7 @@ class Lease:
     name: str
     since: int
     path: Path
-    lock: FileLock
+    lock: "FileLock"
 
     def release(self) -> None:
         """Give the lease up; its row is dropped by `drop` or by the next gc."""
@@ -44,14 +46,17 @@ class Lease:
         self.path.unlink(missing_ok=True)
 
 
-def lock_file(path: Path) -> FileLock:
+def lock_file(path: Path) -> "FileLock":
     """Return a lock that belongs to its object, not to a thread."""
+    # Only who writes needs locks, and this import is a good part of the start of a verb that reads.
+    from filelock import FileLock
+
     return FileLock(path, thread_local=False, is_singleton=False)
 
 
 def take(writer: Writer, folder: Path, roots: Iterable[CommitId] = ()) -> Lease:
     """Take a lease; the file is locked before its row can be seen."""
-    name = secrets.token_hex(8)
+    name = os.urandom(8).hex()
     path = folder / name
     lock = lock_file(path)
     lock.acquire(blocking=False)
@@ -85,10 +90,11 @@ def drop_dead(writer: Writer, folder: Path) -> None:
 
 def rows(reader: Reader) -> dict[str, LeaseRow]:
     """Return every row by the name of its file."""
-    return {
-        key.decode(): msgspec.msgpack.decode(unseal(Table.LEASES, key, value), type=LeaseRow)
-        for key, value in reader.items(Table.LEASES)
-    }
+    found = {}
+    for key, value in reader.items(Table.LEASES):
+        row = unseal(Table.LEASES, key, value)
+        found[key.decode()] = msgspec.msgpack.decode(row, type=LeaseRow)
+    return found
 
 
 def _is_dead(path: Path) -> bool:
@@ -97,7 +103,7 @@ def _is_dead(path: Path) -> bool:
     lock = lock_file(path)
     try:
         lock.acquire(blocking=False)
-    except (Timeout, OSError):
+    except OSError:  # filelock's Timeout is one
         return False
     lock.release()
     return True

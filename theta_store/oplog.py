@@ -25,6 +25,7 @@ from theta_store.refs import RefChange, Target, decode_target, encode_target
 from theta_store.sealed import seal, unseal
 
 ROW_VERSION = 1
+KEY_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ _NONE = Operation(0, 0, "", "", ())
 
 
 def _key(number: int) -> bytes:
-    return number.to_bytes(8, "big")
+    return number.to_bytes(KEY_BYTES, "big")
 
 
 def find_operation(reader: Reader, number: int) -> Operation | None:

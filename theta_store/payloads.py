@@ -7,15 +7,18 @@ volume while its newest payload has no index rows yet. Must not know codecs nor 
 import queue
 import threading
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import msgspec
-from filelock import FileLock
 
 from theta_store.db import VOLUME_BYTES, Meta, Volume, Volumes, page_bytes
 from theta_store.db.volumes import HEADROOM
 from theta_store.forms import Form
 from theta_store.ids import ID_BYTES, ChunkId
 from theta_store.settings import next_volume
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 BATCH_BYTES = 32 << 20
 QUEUED_CHUNKS = 96

@@ -62,15 +62,22 @@ def decode_target(value: bytes) -> Target:
         case b"\x00" if len(value) == 1 + ID_BYTES:
             return CommitId(RecordId(value[1:]))
         case b"\x01":
-            return value[1:].decode()
+            return _name(value[1:])
     raise IntegrityError("a ref holds no target", hint="theta fsck")
+
+
+def _name(key: bytes) -> str:
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        raise IntegrityError(f"the name of a ref is damaged: {key!r}", hint="theta fsck") from None
 
 
 def read_refs(reader: Reader, prefix: str) -> dict[str, CommitId]:
     """Return the refs below a prefix, in the order of their names."""
     found: dict[str, CommitId] = {}
     for key in reader.keys(Table.REFS, prefix.encode()):
-        name = key.decode()
+        name = _name(key)
         if not name.startswith(prefix):
             break
         target = read_ref(reader, name)

@@ -4,7 +4,6 @@ Owns lookup by id and lazy loading of entry points. Must not know what the parts
 """
 
 from collections.abc import Iterable, Iterator
-from importlib import metadata
 from typing import Generic, Protocol, TypeVar
 
 from theta_store.errors import UsageError
@@ -54,5 +53,7 @@ class Registry(Generic[P]):
     def _load(self, id_: str) -> None:
         if self._group is None:
             return
+        from importlib import metadata
+
         for point in metadata.entry_points(group=self._group, name=id_):
             self._parts[id_] = point.load()

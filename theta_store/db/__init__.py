@@ -7,6 +7,7 @@ not know what records, forms or refs mean: keys and values are bytes here.
 from theta_store.db.environment import Environment, Reader, Writer, open_environment
 from theta_store.db.filesystem import check_local, free_bytes
 from theta_store.db.meta import Meta, Table
+from theta_store.db.salvage import Salvage, salvage
 from theta_store.db.volumes import VOLUME_BYTES, Volume, Volumes, page_bytes
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Environment",
     "Meta",
     "Reader",
+    "Salvage",
     "Table",
     "Volume",
     "Volumes",
@@ -22,4 +24,5 @@ __all__ = [
     "free_bytes",
     "open_environment",
     "page_bytes",
+    "salvage",
 ]

@@ -13,14 +13,15 @@ import errno
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import lmdb
 
-from theta_store.db.filesystem import free_bytes
+from theta_store.db.filesystem import free_bytes, has_room
+from theta_store.db.pages import check_head
 from theta_store.errors import (
     DiskFull,
     ForeignRepository,
@@ -34,6 +35,7 @@ LIB_VERSION = 0
 MAX_READERS = 1022
 MIN_MAP = 1 << 28
 DATA_FILE = "data.mdb"
+NO_SPACE = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 
 class Reader:
@@ -97,6 +99,7 @@ class Environment:
     tables: tuple[str, ...]
     map_bytes: int
     readonly: bool
+    create: bool
     _pid: int = 0
     _users: int = 0
     _lmdb: lmdb.Environment | None = None
@@ -117,14 +120,17 @@ class Environment:
                 f"{self.path} is open for reading only; nothing was written",
                 hint="check the owner and the permissions of the repository",
             )
-        with self._translated(), self._begin(write=True) as txn:
-            yield Writer(txn, self._handles)
+        try:
+            with self._translated(), self._begin(write=True) as txn:
+                yield Writer(txn, self._handles)
+        except DiskFull:
+            self._cut_off()
+            raise
 
     @property
     def used_bytes(self) -> int:
         """Bytes of the file up to the last page in use."""
-        info = self._environment().info()
-        return (info["last_pgno"] + 1) * 4096
+        return _used(self._environment())
 
     def release(self) -> None:
         """Give up one use; the last one closes the environment."""
@@ -135,6 +141,12 @@ class Environment:
                 if self._lmdb is not None and self._pid == os.getpid():
                     self._lmdb.close()
                 self._lmdb = None
+
+    def _cut_off(self) -> None:
+        """Drop what a failed transaction left behind the last page: gc needs room to work in."""
+        # The write transaction keeps other writers out; it changes nothing itself.
+        with self._translated(), self._begin(write=True), suppress(OSError):
+            os.truncate(self.path / DATA_FILE, self.used_bytes)
 
     def _begin(self, *, write: bool) -> lmdb.Transaction:
         environment = self._environment()
@@ -155,7 +167,26 @@ class Environment:
                 self._pid = os.getpid()
             return self._lmdb
 
+    def flaws(self) -> list[str]:
+        """Return what is wrong with the pages of the data file, none of them read through LMDB."""
+        from lmdb.verify import VerifyError, verify
+
+        def look() -> list[str]:
+            try:
+                found: list[str] = verify(str(self.path))  # type: ignore[no-untyped-call]
+            except VerifyError as error:
+                return [str(error)]
+            return found
+
+        found = look()
+        if not found or self.readonly:
+            return found
+        # Somebody may have written meanwhile; the write transaction keeps them out.
+        with self._translated(), self._begin(write=True):
+            return look()
+
     def _open(self) -> lmdb.Environment:
+        self._check_file()
         size = self.map_bytes
         while True:
             try:
@@ -185,9 +216,18 @@ class Environment:
             lib_version=LIB_VERSION,
         )
 
+    def _check_file(self) -> None:
+        file = self.path / DATA_FILE
+        if file.exists():
+            check_head(file)
+        elif not self.create:
+            raise IntegrityError(
+                f"{file} is missing", hint="restore it from a backup, then run theta fsck"
+            )
+
     def _check_length(self, opened: lmdb.Environment) -> None:
         # A page beyond the end of a truncated file would kill the process with SIGBUS.
-        needed = (opened.info()["last_pgno"] + 1) * 4096
+        needed = _used(opened)
         actual = (self.path / DATA_FILE).stat().st_size
         if opened.info()["last_txnid"] and actual < needed:
             opened.close()
@@ -212,12 +252,17 @@ class Environment:
             raise translate(error, self.path) from error
 
 
+def _used(opened: lmdb.Environment) -> int:
+    return int((opened.info()["last_pgno"] + 1) * opened.stat()["psize"])
+
+
 def translate(error: lmdb.Error, path: Path) -> ThetaError:
     """Return our error for one of LMDB's."""
     text = str(error)
-    full = "No space left" in text or getattr(error, "code", 0) == errno.ENOSPC
+    full = getattr(error, "code", 0) in NO_SPACE or "MDB_SHORT_WRITE" in text
+    # A write that was cut short at the end of the disk reads as one that failed.
     short = isinstance(error, lmdb.DiskError) or "Input/output error" in text
-    if full or (short and free_bytes(path) < 1 << 20) or "MDB_SHORT_WRITE" in text:
+    if full or (short and not has_room(path / DATA_FILE)):
         return DiskFull(
             f"disk full while writing to {path} ({free_bytes(path) >> 20} MiB free); "
             "nothing was committed",
@@ -241,13 +286,21 @@ def _key(path: Path) -> str:
 
 
 def open_environment(
-    path: Path, *, tables: tuple[str, ...], map_bytes: int, readonly: bool = False
+    path: Path,
+    *,
+    tables: tuple[str, ...],
+    map_bytes: int,
+    readonly: bool = False,
+    create: bool = False,
 ) -> Environment:
-    """Return this process's environment for a folder; `Environment.release` gives it back."""
+    """Return this process's environment for a folder; `Environment.release` gives it back.
+
+    A data file that is not there is an `IntegrityError`, unless ``create``.
+    """
     with _REGISTRY_LOCK:
         environment = _REGISTRY.get(_key(path))
         if environment is None:
-            environment = Environment(path, tables, map_bytes, readonly)
+            environment = Environment(path, tables, map_bytes, readonly, create)
             with environment._translated():  # noqa: SLF001 - the constructor of this file
                 environment._environment()  # noqa: SLF001
             _REGISTRY[_key(path)] = environment

@@ -4,6 +4,7 @@ Owns free space, the refusal of network file systems (LMDB's locks and maps are 
 not even between processes of one host), and durable folder entries. Must not know LMDB.
 """
 
+import math
 import os
 import shutil
 from pathlib import Path
@@ -14,12 +15,27 @@ NETWORK_TYPES = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "9p", "afs", "ceph", "gpfs", "beegfs"}
     | {"fuse.sshfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone", "fuse.glusterfs", "fuse.juicefs"}
 )
+_ROOM = 1 << 20
 _MOUNTS = Path("/proc/self/mounts")
 
 
 def free_bytes(folder: Path) -> int:
     """Return the bytes that an ordinary user may still write under ``folder``."""
     return shutil.disk_usage(folder).free
+
+
+def has_room(file: Path) -> bool:
+    """Say whether a file may grow by a MiB: on its disk, and under this process's own limit."""
+    return free_bytes(file.parent) >= _ROOM and file.stat().st_size + _ROOM <= _size_limit()
+
+
+def _size_limit() -> float:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limits
+        return math.inf
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return math.inf if limit == resource.RLIM_INFINITY else limit
 
 
 def file_system_type(folder: Path, mounts: str) -> str:

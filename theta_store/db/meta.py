@@ -33,11 +33,11 @@ class Table(StrEnum):
 class Meta:
     """Read and write transactions over the tables of ``meta``."""
 
-    def __init__(self, folder: Path, *, readonly: bool = False) -> None:
+    def __init__(self, folder: Path, *, readonly: bool = False, create: bool = False) -> None:
         self.folder = folder
         self.readonly = readonly
         self._environment: Environment = open_environment(
-            folder, tables=tuple(Table), map_bytes=MAP_BYTES, readonly=readonly
+            folder, tables=tuple(Table), map_bytes=MAP_BYTES, readonly=readonly, create=create
         )
 
     @contextmanager
@@ -56,6 +56,10 @@ class Meta:
     def used_bytes(self) -> int:
         """Bytes of the file in use."""
         return self._environment.used_bytes
+
+    def flaws(self) -> list[str]:
+        """Return what is wrong with the pages of the file."""
+        return self._environment.flaws()
 
     def close(self) -> None:
         """Give the environment back."""

@@ -12,12 +12,14 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from theta_store.db.environment import DATA_FILE, Environment, open_environment
 from theta_store.db.filesystem import sync_folder
 from theta_store.errors import IntegrityError, MissingObject
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 VOLUME_BYTES = 8 << 30
 PAGE = 4096
@@ -37,11 +39,11 @@ def page_bytes(key: int, payload: int) -> int:
 class Volume:
     """One volume, open in this process."""
 
-    def __init__(self, number: int, folder: Path, *, readonly: bool) -> None:
+    def __init__(self, number: int, folder: Path, *, readonly: bool, create: bool = False) -> None:
         self.number = number
         self.folder = folder
         self._environment: Environment = open_environment(
-            folder, tables=("",), map_bytes=VOLUME_BYTES, readonly=readonly
+            folder, tables=("",), map_bytes=VOLUME_BYTES, readonly=readonly, create=create
         )
 
     @contextmanager
@@ -71,6 +73,10 @@ class Volume:
         """Return every key, without touching payload pages."""
         with self._environment.read() as reader:
             return list(reader.keys(""))
+
+    def flaws(self) -> list[str]:
+        """Return what is wrong with the pages of the file."""
+        return self._environment.flaws()
 
     @property
     def used_bytes(self) -> int:
@@ -109,7 +115,13 @@ class Volumes:
                 volume = self._open[number] = self._opened(number)
             return volume
 
-    def create(self, number: int) -> tuple[Volume, FileLock]:
+    @contextmanager
+    def payload(self, volume: int, key: bytes) -> Iterator[memoryview | None]:
+        """Lend the payload of a key of a volume; one that is gone is a `MissingObject`."""
+        with self.get(volume).payload(key) as found:
+            yield found
+
+    def create(self, number: int) -> "tuple[Volume, FileLock]":
         """Make a new volume and become its only writer; its number must never have been used.
 
         The claim comes before the data file: an unclaimed empty volume would be gc's to unlink.
@@ -119,18 +131,18 @@ class Volumes:
         claim = _claim_file(folder)
         claim.acquire(blocking=False)
         with self._lock:
-            volume = Volume(number, folder, readonly=False)
+            volume = Volume(number, folder, readonly=False, create=True)
             self._open[number] = volume
         sync_folder(folder)
         sync_folder(self.folder)
         return volume, claim
 
-    def claim(self, number: int) -> FileLock | None:
+    def claim(self, number: int) -> "FileLock | None":
         """Become the only writer of a volume, or return None if another process is."""
         lock = _claim_file(self._path(number))
         try:
             lock.acquire(blocking=False)
-        except (Timeout, FileNotFoundError):
+        except (TimeoutError, FileNotFoundError):  # filelock's Timeout is a TimeoutError
             return None
         if not (self._path(number) / DATA_FILE).exists():
             lock.release()
@@ -176,5 +188,7 @@ class Volumes:
         return self.folder / f"{number:08x}"
 
 
-def _claim_file(folder: Path) -> FileLock:
+def _claim_file(folder: Path) -> "FileLock":
+    from filelock import FileLock
+
     return FileLock(folder / CLAIM_FILE, thread_local=False, is_singleton=False)
