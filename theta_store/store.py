@@ -5,16 +5,17 @@ reads. Must not know files, formats or the workspace.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from theta_store import expiries, leases, oplog
 from theta_store.check import Hurt, Problem, check
-from theta_store.chunks import Chunks
+from theta_store.chunking import ranges_of
 from theta_store.db import VOLUME_BYTES, Meta, Reader, Table, Volumes, check_local
 from theta_store.encoding import KIND_BYTES
 from theta_store.errors import (
@@ -27,6 +28,7 @@ from theta_store.errors import (
 from theta_store.gc import KEPT_UNDO_SECONDS, Collector, GcReport
 from theta_store.graph import missing_below, reach
 from theta_store.hashing import Hashing, Putter
+from theta_store.hints import Hint
 from theta_store.ids import (
     BlobId,
     CheckpointId,
@@ -47,26 +49,37 @@ from theta_store.refs import (
     TAGS,
     Head,
     RefChange,
+    Target,
     move_refs,
     read_head,
     read_ref,
     read_refs,
 )
-from theta_store.session import CollectedMeanwhile, Session, StoredTensor
+from theta_store.session import CollectedMeanwhile, Hints, Session, StoredTensor
 from theta_store.settings import Format, check_format, gc_epoch, write_format
 from theta_store.tensors import ByteSource, Sink, Source, read_into, read_range
+from theta_store.usage import By, Owner, Usage, Use, usage
+
+if TYPE_CHECKING:
+    from theta_store.chunks import Chunks
+    from theta_store.kept import Kept as Kept
+    from theta_store.repack import RepackReport as RepackReport
+    from theta_store.selector import Level as Level
 
 __all__ = [
     "BRANCHES",
     "HEAD",
     "TAGS",
+    "By",
     "ByteSource",
     "CollectedMeanwhile",
     "GcReport",
     "Hashing",
     "Head",
+    "Hints",
     "Hurt",
     "Operation",
+    "Owner",
     "Problem",
     "Putter",
     "RefChange",
@@ -77,8 +90,11 @@ __all__ = [
     "Source",
     "Store",
     "StoredTensor",
+    "Usage",
+    "Use",
     "append_redo",
     "append_undo",
+    "ranges_of",
 ]
 
 META = "meta"
@@ -149,10 +165,16 @@ class Store:
         self._meta = Meta(folder / META, readonly=self.readonly)
         self._volumes = Volumes(folder / VOLUMES, readonly=self.readonly)
         self._pool = Pool(threads)
-        self._chunks = Chunks(self._meta, self._volumes)
         self.refs = Refs(self._meta)
         with self._meta.read() as reader:
             check_format(reader, writing=False)
+
+    @cached_property
+    def _chunks(self) -> "Chunks":
+        # Forms bring numpy and zstandard; verbs that touch no chunk do without them.
+        from theta_store.chunks import Chunks
+
+        return Chunks(self._meta.read, self._volumes)
 
     @classmethod
     def create(cls, folder: Path, *, head: str, force_network: bool = False) -> "Store":
@@ -162,7 +184,7 @@ class Store:
             check_local(folder)
         for name in (META, VOLUMES, LEASES):
             (folder / name).mkdir(exist_ok=True)
-        meta = Meta(folder / META)
+        meta = Meta(folder / META, create=True)
         try:
             with meta.write() as writer:
                 write_format(writer, Format(version=1))
@@ -236,12 +258,12 @@ class Store:
         """Return the commits whose hex id starts with ``prefix``, at most 20."""
         found: list[CommitId] = []
         even = bytes.fromhex(prefix[: len(prefix) // 2 * 2])
-        commit = KIND_BYTES[Commit]
+        commit = bytes((KIND_BYTES[Commit],))
         with self._meta.read() as reader:
             for key, value in reader.items(Table.RECORDS, even):
                 if not key.startswith(even) or len(found) == 20:
                     break
-                if key.hex().startswith(prefix) and value[9] == commit:
+                if key.hex().startswith(prefix) and value[9:10] == commit:
                     found.append(CommitId(RecordId(key)))
         return found
 
@@ -249,6 +271,11 @@ class Store:
         """Say whether a commit's files were given up."""
         with self._meta.read() as reader:
             return expiries.is_expired(reader, id_)
+
+    def expired(self) -> set[CommitId]:
+        """Return the commits whose files were given up."""
+        with self._meta.read() as reader:
+            return expiries.expired(reader)
 
     def complete(self, commits: Iterable[CommitId]) -> bool:
         """Say whether everything below these commits is there."""
@@ -291,7 +318,13 @@ class Store:
             lease = leases.take(writer, self.folder / LEASES, reading)
             epoch = gc_epoch(writer)
         with Session(
-            self._meta, self._volumes, self._pool, lease, epoch, capacity=self._capacity
+            self._meta,
+            self._volumes,
+            self._chunks,
+            self._pool,
+            lease,
+            epoch,
+            capacity=self._capacity,
         ) as session:
             yield session
 
@@ -333,8 +366,10 @@ class Store:
             return oplog.plan_redo(reader)
 
     def positions(self, ref: str) -> Sequence[CommitId]:
-        """Return where a ref has been, newest first; HEAD is followed to its branches."""
-        return list(_positions(self.operations(), ref))
+        """Return the commits a ref has been at, newest first; HEAD is followed to its branches."""
+        head = self.refs.head()
+        now: dict[str, Target | None] = {**self.refs.all(), HEAD: head.branch or head.commit}
+        return list(_positions(self.operations(), now, ref))
 
     # Care ---------------------------------------------------------------------------------
 
@@ -349,9 +384,44 @@ class Store:
             self._capacity,
         )
 
-    def check(self, *, progress: Callable[[int], None] | None = None) -> list[Problem]:
-        """Verify everything and return what is wrong."""
-        return check(self._meta, self._chunks, self._pool, progress=progress)
+    def repack(
+        self,
+        items: Iterable[tuple[TensorId, Sequence[Hint]]],
+        *,
+        level: "Level" = "max",
+        dry: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> "RepackReport":
+        """Keep tensors in smaller forms, given with hints and bases first; no id changes."""
+        from theta_store.lineage import Lineage
+        from theta_store.repack import Repacker
+
+        with self.session() as session:
+            keep = None if dry else session.keep
+            lineage = Lineage(self._chunks, self._pool.scratch, session.find_tensor, keep)
+            repacker = Repacker(
+                self._meta,
+                self._volumes,
+                self._chunks,
+                self._pool,
+                lineage,
+                self._capacity,
+                level,
+                dry,
+            )
+            return repacker.run(items, progress=progress)
+
+    def check(
+        self,
+        *,
+        begin: Callable[[int], None] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Problem]:
+        """Verify everything and return what is wrong.
+
+        ``begin`` is told the plain bytes to verify, ``progress`` those verified.
+        """
+        return check(self._meta, self._volumes, self._pool, begin=begin, progress=progress)
 
     def sizes(self) -> Sizes:
         """Return the bytes of forms and records, of plain chunks, and of files."""
@@ -362,6 +432,20 @@ class Store:
             for _, _, size in record_births(reader):
                 stored, records = stored + size, records + 1
         return Sizes(stored, logical, disk_bytes(self.folder), chunks, records)
+
+    def kept(self, tensor: Tensor | Blob | None = None) -> "tuple[Kept, ...]":
+        """Return how a tensor or blob, or everything, is kept: which forms, and their bytes."""
+        from theta_store.kept import kept_chunks, kept_in_all
+
+        with self._meta.read() as reader:
+            if tensor is None:
+                return kept_in_all(reader)
+            return kept_chunks(reader, self._volumes, tensor.chunks)
+
+    def usage(self, by: By, commit: CommitId | None = None) -> Usage:
+        """Return who takes the stored bytes that refs reach; see `theta_store.usage`."""
+        with self._meta.read() as reader:
+            return usage(reader, by, commit)
 
     def _typed(self, id_: RecordId, kind: type[R]) -> R:
         with self._meta.read() as reader:
@@ -399,8 +483,24 @@ def _page(reader: Reader, number: int | None) -> list[Operation]:
     return found
 
 
-def _positions(operations: Iterable[Operation], ref: str) -> Iterator[CommitId]:
+def _positions(
+    operations: Iterable[Operation], at: dict[str, Target | None], ref: str
+) -> Iterator[CommitId]:
+    """Roll the log back from where all refs are, yielding each other commit that a ref names."""
+    last = _followed(at, ref)
+    if last is not None:
+        yield last
     for operation in operations:
-        for change in operation.changes:
-            if change.name == ref and isinstance(change.new, bytes):
-                yield CommitId(RecordId(change.new))
+        for change in reversed(operation.changes):
+            at[change.name] = change.old
+        before = _followed(at, ref)
+        if before is not None and before != last:
+            yield before
+            last = before
+
+
+def _followed(at: Mapping[str, Target | None], ref: str) -> CommitId | None:
+    target = at.get(ref)
+    if isinstance(target, str):
+        target = at.get(target)
+    return None if target is None or isinstance(target, str) else target

@@ -6,9 +6,12 @@ import typer
 
 from theta.cli.log import as_json
 from theta.cli.spelling import spell_bytes, spell_refs, spell_time
+from theta.cli.storing import kept_as_json, spell_kept
 from theta.cli.terminal import Terminal
 from theta.repo import Repo
+from theta_store.errors import UsageError
 from theta_store.ids import CommitId, hex_id, short
+from theta_store.records import Tensor
 
 EXAMPLES = "Examples:  theta show  ·  theta show main~2  ·  theta show HEAD:model.pt::fc1.weight"
 
@@ -16,6 +19,9 @@ EXAMPLES = "Examples:  theta show  ·  theta show main~2  ·  theta show HEAD:mo
 def show(
     ctx: typer.Context,
     what: Annotated[str, typer.Argument(help="REV, REV:FILE, or REV:FILE::PARAM.")] = "HEAD",
+    storage: Annotated[
+        bool, typer.Option("--storage", help="How a parameter is kept, and what that saved.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
 ) -> None:
     """Show a commit and what it changed, or describe a file or parameter of it."""
@@ -23,7 +29,12 @@ def show(
     with terminal.open() as repo:
         commit, address = repo.address(what)
         if address.param is not None:
-            _param(terminal, repo, commit, address.file, address.param, json=json)
+            tensor = repo.tensor(commit, address.file, address.param)
+            _param(terminal, repo, tensor, address.param, storage=storage, json=json)
+        elif storage:
+            raise UsageError(
+                f"{what} names no parameter", hint="theta show REV:FILE::PARAM --storage"
+            )
         elif address.file is not None:
             _file(terminal, repo, commit, address.file, json=json)
         else:
@@ -63,12 +74,17 @@ def _file(terminal: Terminal, repo: Repo, id_: CommitId, file: str, *, json: boo
 
 
 def _param(
-    terminal: Terminal, repo: Repo, id_: CommitId, file: str | None, name: str, *, json: bool
+    terminal: Terminal, repo: Repo, tensor: Tensor, name: str, *, storage: bool, json: bool
 ) -> None:
-    tensor = repo.tensor(id_, file, name)
+    kept = repo.store.kept(tensor) if storage else ()
     if json:
-        keys = {"name": name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
-        terminal.answer("show", {**keys, "nbytes": tensor.nbytes})
+        keys: dict[str, object] = {"name": name, "dtype": tensor.dtype}
+        keys |= {"shape": list(tensor.shape), "nbytes": tensor.nbytes}
+        if storage:
+            keys["storage"] = [kept_as_json(part) for part in kept]
+        terminal.answer("show", keys)
         return
     shape = "×".join(map(str, tensor.shape)) or "scalar"
     terminal.out(f"{name}: {tensor.dtype} {shape}, {spell_bytes(tensor.nbytes)}")
+    for part in kept:
+        terminal.out(f"  {spell_kept(part)}")
