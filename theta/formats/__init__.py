@@ -1,22 +1,30 @@
 """The formats that theta reads: which one a file is, and which one a record names.
 
-Owns the list of formats. Must not know what a file holds.
+Owns the list of formats, which are imported when a file is first looked at. Must not know what a
+file holds.
 """
 
-from theta.formats.base import Format
-from theta.formats.safetensors import Safetensors
-from theta.formats.torch_zip import TorchZip
+from typing import TYPE_CHECKING
+
 from theta_store.errors import UsageError
+
+if TYPE_CHECKING:
+    from theta.formats.base import Format
 
 HEAD_BYTES = 4096
 
 
-def builtin_formats() -> tuple[Format, ...]:
+def builtin_formats() -> "tuple[Format, ...]":
     """Return the formats that come with theta."""
-    return (Safetensors(), TorchZip())
+    from theta.formats.npy import Npy
+    from theta.formats.npz import Npz
+    from theta.formats.safetensors import Safetensors
+    from theta.formats.torch_zip import TorchZip
+
+    return (Safetensors(), TorchZip(), Npz(), Npy())
 
 
-def recognise(head: bytes, name: str) -> Format | None:
+def recognise(head: bytes, name: str) -> "Format | None":
     """Return the format of a file by its first 4 KiB and its name; None for a plain blob.
 
     The content decides; where several formats would take the file, its suffix does.
@@ -26,7 +34,7 @@ def recognise(head: bytes, name: str) -> Format | None:
     return next(iter(by_suffix or able), None)
 
 
-def format_by_id(id_: str) -> Format:
+def format_by_id(id_: str) -> "Format":
     """Return the format that a record names; one that theta lacks is a `UsageError`."""
     for format_ in builtin_formats():
         if format_.id == id_:

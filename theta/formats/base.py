@@ -14,10 +14,12 @@ from theta.formats.checksum import (
     is_whole,
     span_bytes,
 )
-from theta.formats.layout import Computed, Layout, Scatter, Span
+from theta.formats.layout import Builder, Computed, Layout, Named, Scatter, Span
 from theta.formats.reading import FileReader, Source
 from theta_store.dtypes import dtype
 from theta_store.errors import MalformedFile
+
+Placed = Span | Scatter | Computed | Named
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Format(Protocol):
         """Say whether a file with these first 4 KiB and this name is one of this format."""
 
     def scan(self, file: FileReader) -> Scan:
-        """Find the tensors; a broken file is `MalformedFile`, an unsafe one `UnsafePickle`."""
+        """Find the tensors; a broken file is `MalformedFile`, one without any `OpaqueFile`."""
 
     def compose(
         self,
@@ -91,6 +93,21 @@ class Format(Protocol):
         aliases: Mapping[str, str],
     ) -> Layout:
         """Return the layout of a canonical new file; what the format lacks is a `UsageError`."""
+
+
+def tile(file: FileReader, placed: Iterable[tuple[int, Placed]]) -> Layout:
+    """Return the layout of a file: these segments, each with its offset, and literals between.
+
+    Segments that overlap are a `MalformedFile`.
+    """
+    builder = Builder()
+    for start, segment in sorted(placed, key=lambda item: item[0]):
+        if start < builder.size:
+            raise MalformedFile(f"{file.path.name}: two parts of the archive overlap")
+        builder.literal(file.read(builder.size, start - builder.size))
+        builder.add(segment)
+    builder.literal(file.read(builder.size, file.size - builder.size))
+    return builder.build()
 
 
 def settle_checks(

@@ -15,10 +15,10 @@ from typing import Annotated, Any
 import msgspec
 
 from theta.formats.base import Scan, TensorSpec
-from theta.formats.layout import Builder, Layout, Span
+from theta.formats.layout import Builder, Layout, Literal, Span
 from theta.formats.reading import FileReader, FileSource
 from theta_store.dtypes import dtype
-from theta_store.errors import MalformedFile, UsageError
+from theta_store.errors import MalformedFile, MalformedRecord, UsageError
 
 FORMAT = "safetensors"
 VERSION = 1
@@ -111,6 +111,16 @@ class Safetensors:
             if spec.nbytes:
                 builder.add(Span(spec.name, 0, spec.nbytes))
         return builder.build()
+
+
+def metadata_of(layout: Layout) -> dict[str, str]:
+    """Return the metadata of the file that a layout of this format describes, aliases included."""
+    first = layout.segments[0] if layout.segments else None
+    try:
+        header = first.data[LENGTH_BYTES:] if isinstance(first, Literal) else b""
+        return _STRINGS.decode(_HEADER.decode(header).get(METADATA, msgspec.Raw(b"null"))) or {}
+    except msgspec.MsgspecError as error:
+        raise MalformedRecord(f"a layout holds no safetensors header: {error}") from None
 
 
 def _frame(encoded: bytes) -> bytes:

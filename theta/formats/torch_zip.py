@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from theta.formats import container_names
-from theta.formats.base import CrcCheck, Scan, TensorSpec, settle_checks
-from theta.formats.layout import Builder, Computed, Layout, Named, Scatter, Span
+from theta.formats.base import CrcCheck, Scan, TensorSpec, settle_checks, tile
+from theta.formats.layout import Computed, Layout, Named, Scatter, Span
 from theta.formats.reading import FileReader, FileSource, GatheredSource, Source
 from theta.formats.torch_pickle import Storage, TensorNode, read_pickle
 from theta.formats.zip_entries import LOCAL_MAGIC, Entry, read_entries
@@ -57,7 +57,7 @@ class TorchZip:
         for name, node in _tensors(root, len(pickle), file.path.name):
             placer.place(name, node)
         literals = placer.place_bookkeeping()
-        layout = _fill(file, placer.segments)
+        layout = tile(file, placer.segments)
         checks = settle_checks(file, layout, literals, archive.checks())
         return Scan(FORMAT, VERSION, layout, literals, placer.tensors, placer.aliases, checks)
 
@@ -267,15 +267,3 @@ def _background(
     words = np.ndarray((*shape, row.nbytes), np.uint8, data, strides=(*strides, 1))
     words[...] = 0
     return bytes(data)
-
-
-def _fill(file: FileReader, segments: list[tuple[int, Segment]]) -> Layout:
-    """Return the layout: the segments in order, and literals for what lies between."""
-    builder = Builder()
-    for start, segment in sorted(segments, key=lambda placed: placed[0]):
-        if start < builder.size:
-            raise MalformedFile(f"{file.path.name}: two parts of the archive overlap")
-        builder.literal(file.read(builder.size, start - builder.size))
-        builder.add(segment)
-    builder.literal(file.read(builder.size, file.size - builder.size))
-    return builder.build()

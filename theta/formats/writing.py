@@ -21,7 +21,7 @@ _FLAGS = (
     | getattr(os, "O_BINARY", 0)
 )
 _POSITIONAL = hasattr(os, "pwrite")
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class FileWriter:

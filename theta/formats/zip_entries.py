@@ -3,15 +3,16 @@
 Owns the structure of zip files as far as checkpoints use it (APPNOTE 6.3: stored entries, zip64,
 data descriptors). Must not know what entries hold.
 
-Anything two programs could read differently is refused: compression, encryption, several disks,
-names or sizes on which the local and the central header differ, overlapping or doubled entries.
+Anything two programs could read differently is refused: several disks, names or sizes on which the
+local and the central header differ, names with NUL, overlapping or doubled entries. An archive with
+compressed or encrypted entries is an `OpaqueFile`.
 """
 
 import struct
 from dataclasses import dataclass
 
 from theta.formats.reading import FileReader
-from theta_store.errors import MalformedFile
+from theta_store.errors import MalformedFile, OpaqueFile
 
 LOCAL_MAGIC = b"PK\x03\x04"
 _CENTRAL_MAGIC = b"PK\x01\x02"
@@ -61,7 +62,10 @@ class _Central:
 
 
 def read_entries(file: FileReader) -> list[Entry]:
-    """Return the entries in the order of their bytes; a broken archive is a `MalformedFile`."""
+    """Return the entries in the order of their bytes; a broken archive is a `MalformedFile`.
+
+    One with compressed or encrypted entries is an `OpaqueFile`.
+    """
     start, count, size = _directory(file)
     if count > MAX_ENTRIES:
         raise MalformedFile(f"{file.path.name} claims {count} entries")
@@ -150,8 +154,11 @@ def _central(
         header = next(wide) if header == _MAX32 else header
     except StopIteration:
         raise MalformedFile(f"{file.path.name}: a zip64 size is missing") from None
-    if flags & _ENCRYPTED or method != 0 or packed != size or disk != 0:
-        raise MalformedFile(f"{file.path.name}: entry {name!r} is compressed or encrypted")
+    if flags & _ENCRYPTED or method != 0:
+        how = "encrypted" if flags & _ENCRYPTED else "compressed"
+        raise OpaqueFile(f"its entry {_shown(name)} is {how}")
+    if packed != size or disk != 0 or b"\0" in name:
+        raise MalformedFile(f"{file.path.name}: the directory lies about entry {_shown(name)}")
     return _Central(name, flags, crc, size, header, crc_at)
 
 
@@ -181,7 +188,7 @@ def _entry(file: FileReader, central: _Central) -> Entry:
         if head[6] not in (0, central.crc):
             raise MalformedFile(f"{file.path.name}: the checksums of {central.name!r} differ")
     else:
-        if head[6] != central.crc or head[8] not in (central.size, _MAX32):
+        if head[6] != central.crc or _local_sizes(file, head, start) != (central.size,) * 2:
             raise MalformedFile(f"{file.path.name}: the two headers of {central.name!r} differ")
         crc_at.append(central.header + _LOCAL_CRC)
     try:
@@ -189,6 +196,21 @@ def _entry(file: FileReader, central: _Central) -> Entry:
     except UnicodeDecodeError:
         raise MalformedFile(f"{file.path.name}: {central.name!r} is not valid UTF-8") from None
     return Entry(name, start, stop, central.crc, tuple(sorted(crc_at)))
+
+
+def _local_sizes(file: FileReader, head: tuple[int, ...], start: int) -> tuple[int, ...]:
+    """Return the two sizes of a local header whose entry starts at ``start``."""
+    sizes = head[8], head[7]
+    if _MAX32 not in sizes:
+        return sizes
+    # A local header gives both sizes or neither (APPNOTE 4.5.3).
+    wide = _zip64(file.read(start - head[10], head[10]))
+    return tuple(wide[:2])
+
+
+def _shown(name: bytes) -> str:
+    text = name.decode(errors="replace")
+    return repr(text if len(text) <= 80 else text[:77] + "...")
 
 
 def _descriptor(file: FileReader, central: _Central, at: int) -> int:
