@@ -1,0 +1,174 @@
+"""``export``: a commit's files, byte for byte or converted, to another place.
+
+Owns its steps: what is copied and what is made anew, and that nothing is overwritten. Must not
+know the terminal, nor how a new file is laid out.
+"""
+
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from theta.conversion import (
+    AS_IT_IS,
+    Conversion,
+    Model,
+    NewFile,
+    casting,
+    format_of,
+    plan_files,
+    renamed,
+)
+from theta.formats import format_by_id
+from theta.formats.layout import decode_layout
+from theta.params import flatten
+from theta.progress import SILENT, Progress
+from theta.repo.opened import Opened
+from theta.workspace import Workspace
+from theta.workspace.checkout import replacing
+from theta_store.errors import UnsavedChanges, UsageError
+from theta_store.ids import CheckpointId
+from theta_store.records import Checkpoint, Tensor, TreeEntry
+
+if TYPE_CHECKING:
+    from theta.formats.base import Format
+    from theta.formats.writing import FileWriter
+
+
+class Exporting(Opened):
+    """The verb of this file."""
+
+    def export(
+        self,
+        revision: str,
+        target: Path,
+        *,
+        path: str | None = None,
+        conversion: Conversion = AS_IT_IS,
+        progress: Progress = SILENT,
+    ) -> list[str]:
+        """Write a commit's files, or one of them, to another place; return their paths there.
+
+        They are written byte for byte; one checkpoint is made anew if a conversion is asked for or
+        the target's ending names another format. A file that exists is `UnsavedChanges`; what the
+        new format cannot hold is `UsageError`. Nothing is written in either case.
+        """
+        commit = self.resolve(revision)
+        if path is None:
+            if conversion.wanted:
+                raise UsageError(
+                    "one checkpoint is converted at a time", hint=f"theta export {revision}:FILE"
+                )
+            _check_empty(target)
+            outside = Workspace(target, self.private, self.store)
+            return outside.export(self.entries(commit), progress=progress)
+        name, entry = self.entry(commit, path)
+        if target.exists() and not target.is_dir():
+            raise _in_the_way(target)
+        format_ = self._new_format(name, entry, target, conversion)
+        if format_ is None:
+            return self._copy(name, entry, target, progress)
+        return self._convert(name, entry, target, format_, conversion, progress)
+
+    def _new_format(
+        self, name: str, entry: TreeEntry, target: Path, conversion: Conversion
+    ) -> "Format | None":
+        """Return the format of the file to make; None for a copy."""
+        if entry.kind != "checkpoint":
+            if conversion.wanted:
+                raise UsageError(f"{name} is a plain file; it cannot be converted")
+            return None
+        record = self.store.checkpoint(CheckpointId(entry.id))
+        if conversion.format is not None:
+            return format_by_id(conversion.format)
+        asked = None if target.is_dir() else format_of(target.name)
+        if conversion.wanted:
+            return asked or format_by_id(record.format)
+        return None if asked is None or _is_copy(record, asked) else asked
+
+    def _copy(self, name: str, entry: TreeEntry, target: Path, progress: Progress) -> list[str]:
+        folder, new = target, Path(name).name
+        if not target.is_dir() and len(self.workspace.parts(name, entry)) == 1:
+            folder, new = target.parent, target.name
+        outside = Workspace(folder, self.private, self.store)
+        moved = TreeEntry(new, entry.kind, entry.id, entry.executable)
+        _check_free(folder, outside.parts(new, moved))
+        return outside.export({new: moved}, progress=progress)
+
+    def _convert(
+        self,
+        name: str,
+        entry: TreeEntry,
+        target: Path,
+        format_: "Format",
+        conversion: Conversion,
+        progress: Progress,
+    ) -> list[str]:
+        record = self.store.checkpoint(CheckpointId(entry.id))
+        tensors = {n: self.store.tensor(id_) for n, id_ in flatten(self.store, record.params)}
+        folder, new = target.parent, target.name
+        if target.is_dir():
+            folder, new = target, renamed(Path(name).name, format_)
+        files = plan_files(self._model(record, tensors), format_, new, conversion)
+        _check_free(folder, (file.name for file in files))
+        progress.begin("exporting", sum(_bytes_read(file, tensors) for file in files))
+        with ExitStack() as stack:
+            # The first file, the index, is the last to take its place.
+            for file in files:
+                size = file.layout.size
+                out = stack.enter_context(replacing(folder / file.name, size, executable=False))
+                self._fill(out, file, tensors, progress)
+        return [file.name for file in files]
+
+    def _model(self, record: Checkpoint, tensors: Mapping[str, Tensor]) -> Model:
+        from theta.formats import safetensors
+        from theta.formats.base import TensorSpec
+
+        notes: dict[str, str] = {}
+        if record.format == safetensors.FORMAT:
+            # A sharded model's first file is its index.
+            for file in record.files[1:] or record.files:
+                notes |= safetensors.metadata_of(decode_layout(self.store.read_bytes(file.layout)))
+        notes = {key: value for key, value in notes.items() if key not in record.aliases}
+        specs = {name: TensorSpec(name, t.dtype, t.shape) for name, t in tensors.items()}
+        return Model(specs, record.aliases, notes)
+
+    def _fill(
+        self, out: "FileWriter", file: NewFile, tensors: Mapping[str, Tensor], progress: Progress
+    ) -> None:
+        from theta.formats.joining import plan_join
+
+        plan = plan_join(file.layout, {}, out, file.tensors)
+        pairs = ((tensors[file.origins[n]], n, sink) for n, sink in plan.sinks.items())
+        self.store.read_into(
+            ((t, casting(sink, t.dtype, file.tensors[n].dtype)) for t, n, sink in pairs),
+            progress=progress.advance,
+        )
+        plan.finish()
+        out.sync()
+
+
+def _is_copy(record: Checkpoint, asked: "Format") -> bool:
+    """Say whether one file of this format is what the checkpoint is already."""
+    return asked.id == record.format and len(record.files) == 1
+
+
+def _bytes_read(file: NewFile, tensors: Mapping[str, Tensor]) -> int:
+    return sum(tensors[origin].nbytes for origin in file.origins.values())
+
+
+def _check_empty(target: Path) -> None:
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UnsavedChanges(f"{target} is not an empty folder; nothing was written")
+
+
+def _check_free(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        if (folder / name).exists() or (folder / name).is_symlink():
+            raise _in_the_way(folder / name)
+
+
+def _in_the_way(target: Path) -> UnsavedChanges:
+    return UnsavedChanges(
+        f"{target} exists; nothing was written", hint="choose another name, or move it away"
+    )
