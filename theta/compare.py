@@ -1,37 +1,59 @@
 """Two states of files, side by side: commits, files on disk, or folders.
 
-Owns what a side is and the walk over what differs. Must not know refs or the terminal. Values are
-read only for what differs, and only when asked.
+Owns what a side is and the walk over what differs, by ids alone. Must not know refs, where files
+lie nor the terminal. Values are read only when a difference is examined.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from theta.diff import ChangeKind
-from theta.formats import HEAD_BYTES, recognise
-from theta.formats.reading import FileReader, Source
-from theta.measure import Distance, distance
-from theta_store.dtypes import dtype
-from theta_store.errors import UnsafePickle, UsageError
-from theta_store.records import Tensor
-from theta_store.store import Hashing
+from theta.diff import ChangeKind, diff_params
+from theta.examination import Examined, Leaf, examine, measure
+from theta.params import find, match_names
+from theta.progress import SILENT, Progress
+from theta_store.errors import MissingObject
+from theta_store.ids import ParamsId, RecordId, TensorId
+from theta_store.records import Checkpoint, Params, Record, Tensor, TreeEntry
+
+if TYPE_CHECKING:
+    from theta.measure import Distance
+
+INDEX_SUFFIX = ".index.json"
+GLOB = "*?[{"
+
+T = TypeVar("T")
+Read = Callable[[str, Tensor, int, memoryview], None]
+
+
+class Records(Protocol):
+    """Where records are read: a store, or a dry run over it."""
+
+    def record(self, id_: RecordId) -> Record:
+        """Return a record; one that is not there is a `MissingObject`."""
 
 
 @dataclass(frozen=True)
-class Leaf:
-    """One parameter of a side: what it is, and how its bytes are read."""
+class SideFile:
+    """A file of a side: what it is, where its records are, and how a parameter's bytes are read.
 
-    id: bytes
-    dtype: str
-    shape: tuple[int, ...]
-    read: Callable[[int, memoryview], None]
+    ``only``, if not None, is the one parameter that counts, or a glob for those that do.
+    """
 
-    @property
-    def nbytes(self) -> int:
-        """Plain bytes."""
-        return dtype(self.dtype).size_of(self.shape)
+    entry: TreeEntry
+    records: Records
+    read: Read
+    only: str | None = None
+
+
+@dataclass(frozen=True)
+class Side:
+    """Files by path; ``single`` is one file, compared with another whatever that is called."""
+
+    files: Mapping[str, SideFile]
+    single: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,57 +65,209 @@ class ParamDifference:
     before: Leaf | None
     after: Leaf | None
 
-    def measure(self) -> Distance | None:
+    def measure(self) -> "Distance | None":
         """Return how far the values are apart; None when they cannot be compared."""
-        if self.before is None or self.after is None or self.change != "changed":
+        if self.before is None or self.after is None:
             return None
-        try:
-            return distance(
-                self.before.dtype, self.before.nbytes, self.before.read, self.after.read
-            )
-        except UsageError:
-            return None
+        return measure(self.before, self.after)
+
+    def examine(self, *, rank: bool = False) -> Examined:
+        """Measure the change and name what is recognised in it; see `theta.examination`."""
+        if self.before is None or self.after is None:
+            return Examined(None)
+        return examine(self.before, self.after, rank=rank)
 
 
 @dataclass(frozen=True)
 class FileDifference:
-    """One file that differs: ``change`` is added, removed or changed."""
+    """One file that differs: ``change`` is added, removed or changed.
+
+    ``before`` is the old path where that is another one; ``note`` says what changed beside
+    parameters, for files that were changed.
+    """
 
     path: str
     change: str
-    params: tuple[ParamDifference, ...] = ()
+    params: tuple[ParamDifference, ...] = field(default=())
+    before: str | None = None
+    note: str | None = None
 
 
-@dataclass
-class SideFile:
-    """A file of a side: an id that says whether it differs, and its parameters when asked."""
+def look_at(
+    params: Sequence[ParamDifference],
+    look: Callable[[ParamDifference], T],
+    progress: Progress = SILENT,
+) -> list[T]:
+    """Call ``look`` for each parameter, several at a time; return the answers in order."""
+    from concurrent.futures import ThreadPoolExecutor
 
-    id: bytes
-    leaves: Callable[[], Mapping[str, Leaf]] = field(default=dict)
+    progress.begin("comparing", sum(map(_size, params)))
+    answers: list[T] = []
+    with ThreadPoolExecutor(_threads(), thread_name_prefix="theta-compare") as pool:
+        for param, answer in zip(params, pool.map(look, params), strict=True):
+            answers.append(answer)
+            progress.advance(_size(param))
+    return answers
 
 
-Side = Mapping[str, SideFile]
+def _threads() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _size(param: ParamDifference) -> int:
+    return sum(leaf.tensor.nbytes for leaf in (param.before, param.after) if leaf is not None)
 
 
 def differences(before: Side, after: Side) -> Iterator[FileDifference]:
     """Yield the files that differ, by path."""
-    for path in sorted(before.keys() | after.keys()):
-        old, new = before.get(path), after.get(path)
-        if old is not None and new is not None and old.id == new.id:
-            continue
+    for old_path, new_path in _pairs(before, after):
+        old = None if old_path is None else before.files[old_path]
+        new = None if new_path is None else after.files[new_path]
+        path = new_path or old_path or ""
         if old is None or new is None:
-            change = "added" if old is None else "removed"
-            yield FileDifference(path, change)
+            yield FileDifference(path, "added" if old is None else "removed")
             continue
-        yield FileDifference(path, "changed", tuple(_params(old.leaves(), new.leaves())))
+        found = _compared(path, old, new)
+        if found is not None:
+            renamed = None if old_path == path else old_path
+            yield FileDifference(path, "changed", found.params, renamed, found.note)
 
 
-def _params(old: Mapping[str, Leaf], new: Mapping[str, Leaf]) -> Iterator[ParamDifference]:
-    for name in sorted(old.keys() | new.keys()):
-        left, right = old.get(name), new.get(name)
-        if left is not None and right is not None and left.id == right.id:
-            continue
-        yield ParamDifference(name, _change(left, right), left, right)
+def _pairs(before: Side, after: Side) -> Iterator[tuple[str | None, str | None]]:
+    """Yield which path of one side belongs to which of the other."""
+    if before.single and after.single:
+        yield from zip(before.files, after.files, strict=True)
+        return
+    here, there = _by_model(before, after), _by_model(after, before)
+    for key in sorted(here.keys() | there.keys()):
+        yield here.get(key), there.get(key)
+
+
+def _by_model(side: Side, other: Side) -> dict[str, str]:
+    """Return a side's paths by the path to compare at.
+
+    A model in one file and the same model with an index and shards belong together.
+    """
+    found: dict[str, str] = {}
+    for path, file in side.files.items():
+        plain = path.removesuffix(INDEX_SUFFIX)
+        sharded = plain != path and file.entry.kind == "checkpoint"
+        alone = path not in other.files and plain not in side.files
+        found[plain if sharded and alone else path] = path
+    return found
+
+
+def _compared(path: str, old: SideFile, new: SideFile) -> FileDifference | None:
+    """Return how one file became the other; None if it is the same."""
+    if old.entry.kind != new.entry.kind:
+        readable = new.entry.kind == "checkpoint"
+        note = f"its parameters {'can be read now' if readable else 'cannot be read any more'}"
+        return FileDifference(path, "changed", note=note)
+    if old.only is not None or new.only is not None:
+        params = tuple(_chosen(old, new))
+        return FileDifference(path, "changed", params) if params else None
+    if old.entry.id == new.entry.id:
+        return None
+    if old.entry.kind != "checkpoint":
+        return FileDifference(path, "changed")
+    params = tuple(_params(old, new))
+    layout = None if params else "the same parameters in another file layout"
+    return FileDifference(path, "changed", params, note=layout)
+
+
+@dataclass(frozen=True)
+class _Both:
+    """Typed reads of records that are in either of two places."""
+
+    places: tuple[Records, ...]
+
+    def record(self, id_: RecordId) -> Record:
+        for place in self.places[:-1]:
+            try:
+                return place.record(id_)
+            except MissingObject:
+                continue
+        return self.places[-1].record(id_)
+
+    def tensor(self, id_: TensorId) -> Tensor:
+        record = self.record(id_)
+        assert isinstance(record, Tensor)
+        return record
+
+    def params(self, id_: ParamsId) -> Params:
+        record = self.record(id_)
+        assert isinstance(record, Params)
+        return record
+
+    def checkpoint(self, id_: RecordId) -> Checkpoint:
+        record = self.record(id_)
+        assert isinstance(record, Checkpoint)
+        return record
+
+
+def _params(old: SideFile, new: SideFile) -> Iterator[ParamDifference]:
+    """Yield the parameters that differ, by name; equal subtrees are not entered."""
+    reader = _Both((old.records, new.records))
+    one, two = reader.checkpoint(old.entry.id), reader.checkpoint(new.entry.id)
+    found = {c.name: (c.before, c.after) for c in diff_params(reader, one.params, two.params)}
+    # A tied name may have become a parameter of its own, or the other way round.
+    for name in one.aliases.keys() | two.aliases.keys():
+        found[name] = _tensor(reader, one, name), _tensor(reader, two, name)
+    for name in sorted(found, key=_by_number):
+        before, after = found[name]
+        if before != after:
+            left, right = _leaf(reader, old, name, before), _leaf(reader, new, name, after)
+            yield _difference(name, left, right)
+
+
+def _by_number(name: str) -> tuple[list[tuple[bool, int, str]], str]:
+    """Return what sorts names with their numbers as numbers: layer 2 before layer 10."""
+    parts = re.split(r"([0-9]+)", name)
+    return [(p.isdecimal(), int(p) if p.isdecimal() else 0, p) for p in parts], name
+
+
+def _chosen(old: SideFile, new: SideFile) -> Iterator[ParamDifference]:
+    """Yield what differs among the parameters that a side asks for.
+
+    Two names that are no globs are compared with each other, even if they are different names.
+    """
+    names = [file.only or old.only or new.only or "" for file in (old, new)]
+    reader = _Both((old.records, new.records))
+    ids = [
+        _tensor(reader, reader.checkpoint(file.entry.id), name)
+        for file, name in zip((old, new), names, strict=True)
+    ]
+    globs = [id_ is None and _is_glob(name) for id_, name in zip(ids, names, strict=True)]
+    if ids == [None, None] or any(globs):
+        matches = [match_names([name]) for name in names]
+        yield from (p for p in _params(old, new) if all(test(p.name) for test in matches))
+    elif ids[0] != ids[1]:
+        before, after = (
+            _leaf(reader, file, name, id_)
+            for file, name, id_ in zip((old, new), names, ids, strict=True)
+        )
+        yield _difference(" → ".join(dict.fromkeys(names)), before, after)
+
+
+def _is_glob(name: str) -> bool:
+    return any(char in name for char in GLOB)
+
+
+def _tensor(reader: _Both, checkpoint: Checkpoint, name: str) -> TensorId | None:
+    return find(reader, checkpoint.params, checkpoint.aliases.get(name, name))
+
+
+def _leaf(reader: _Both, file: SideFile, name: str, id_: TensorId | None) -> Leaf | None:
+    if id_ is None:
+        return None
+    tensor = reader.tensor(id_)
+    return Leaf(tensor, lambda start, out: file.read(name, tensor, start, out))
+
+
+def _difference(name: str, before: Leaf | None, after: Leaf | None) -> ParamDifference:
+    return ParamDifference(name, _change(before, after), before, after)
 
 
 def _change(left: Leaf | None, right: Leaf | None) -> ChangeKind:
@@ -104,34 +278,3 @@ def _change(left: Leaf | None, right: Leaf | None) -> ChangeKind:
     if left.dtype != right.dtype:
         return "dtype"
     return "shape" if left.shape != right.shape else "changed"
-
-
-def side_of_file(stack: ExitStack, hashing: Hashing, path: Path) -> SideFile:
-    """Return a file on disk as a side's file; it stays open until the stack is closed."""
-    reader = stack.enter_context(FileReader(path))
-    found = recognise(reader.read(0, min(HEAD_BYTES, reader.size)), path.name)
-    try:
-        sources = {} if found is None else found.scan(reader).tensors
-    except UnsafePickle:
-        sources = {}
-    if not sources:
-        ((_, blob),) = hashing.put_blobs([(path.name, reader)])
-        return SideFile(blob)
-    leaves = {
-        stored.name: leaf_of_source(stored.id, sources[stored.name])
-        for stored in hashing.put_tensors(sources.items())
-    }
-    mark = b"".join(name.encode() + leaf.id for name, leaf in sorted(leaves.items()))
-    return SideFile(mark, lambda: leaves)
-
-
-def leaf_of_source(id_: bytes, source: Source) -> Leaf:
-    """Return a parameter that lies in an open file."""
-    return Leaf(id_, source.dtype, tuple(source.shape), source.read_into)
-
-
-def leaf_of_tensor(
-    id_: bytes, tensor: Tensor, read: Callable[[Tensor, int, memoryview], None]
-) -> Leaf:
-    """Return a parameter that lies in the store."""
-    return Leaf(id_, tensor.dtype, tensor.shape, lambda start, out: read(tensor, start, out))
