@@ -4,15 +4,17 @@ Owns the public names of the Python API; they are imported when first used, so t
 ``import theta`` costs nothing. Must not hold code of its own.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from theta import keep as keep
     from theta.repo import Author as Author
     from theta.repo import Details as Details
     from theta.repo import Repo as Repo
 
 __version__ = "0.1.0"
-__all__ = ["Author", "Details", "Repo", "__version__", "init", "open", "open_or_init"]
+__all__ = ["Author", "Details", "Repo", "__version__", "init", "keep", "open", "open_or_init"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,6 +22,8 @@ def __getattr__(name: str) -> Any:
         from theta import repo
 
         return getattr(repo, name)
+    if name == "keep":
+        return importlib.import_module("theta.keep")
     raise AttributeError(f"module 'theta' has no attribute {name!r}")
 
 

@@ -111,6 +111,24 @@ def build_tree(entries: Mapping[str, TreeEntry], put: Callable[[Tree], TreeId]) 
     return put(Tree(tuple(sorted(here, key=lambda entry: entry.name.encode()))))
 
 
+def overlaid(
+    below: Mapping[str, TreeEntry], above: Mapping[str, TreeEntry]
+) -> dict[str, TreeEntry]:
+    """Return the files of both; where two cannot be in one folder, ``above`` wins."""
+    folders = {folder for path in above for folder in _folders_of(path)}
+    kept = {
+        path: entry
+        for path, entry in below.items()
+        if path not in folders and not any(folder in above for folder in _folders_of(path))
+    }
+    return {**kept, **above}
+
+
+def _folders_of(path: str) -> list[str]:
+    steps = path.split("/")
+    return ["/".join(steps[:depth]) for depth in range(1, len(steps))]
+
+
 def diff_trees(
     reader: TreeReader, before: TreeId | None, after: TreeId | None
 ) -> Iterator[FileChange]:

@@ -5,7 +5,9 @@ All walks are iterative and read each commit once.
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from theta_store.ids import CommitId
@@ -36,29 +38,85 @@ def ancestors(
 ) -> Iterator[tuple[CommitId, Commit]]:
     """Yield the tips and their ancestors, children before parents, else newest first.
 
-    ``without`` and what they descend from are left out (``A..B`` is tips B without A).
+    ``without`` and what they descend from are left out (``A..B`` is tips B without A). Where all
+    lines come together in one commit, what lies below it is read only once the walk gets there.
     """
     hidden = reachable(store, without)
-    commits = {i: c for i, c in reachable(store, tips).items() if i not in hidden}
+    front = _Front(store, set(hidden))
+    front.meet(tips)
+    while front.heap:
+        yield from _in_order(_stretch(front, hidden.keys()))
+
+
+@dataclass
+class _Front:
+    """Commits that were met and not yet taken, the newest on top; each is read once."""
+
+    store: CommitReader
+    seen: set[CommitId]
+    heap: list[tuple[int, CommitId, Commit]] = field(default_factory=list)
+
+    def meet(self, ids: Iterable[CommitId]) -> None:
+        for id_ in ids:
+            if id_ not in self.seen:
+                self.seen.add(id_)
+                commit = self.store.commit(id_)
+                heapq.heappush(self.heap, (-commit.time, id_, commit))
+
+    def take(self) -> tuple[CommitId, Commit]:
+        _, id_, commit = heapq.heappop(self.heap)
+        return id_, commit
+
+
+def _stretch(front: _Front, hidden: AbstractSet[CommitId]) -> dict[CommitId, Commit]:
+    """Take all that lies above the next commit from which every taken one descends.
+
+    When one commit is left and no line has ended, every line runs into it. Where a line has ended,
+    nothing proves that, whatever the clocks say, and everything is taken.
+    """
+    taken: dict[CommitId, Commit] = {}
+    ended = False
+    while front.heap and (ended or not taken or len(front.heap) > 1):
+        id_, commit = front.take()
+        taken[id_] = commit
+        front.meet(commit.parents)
+        ended = ended or all(parent in hidden for parent in commit.parents)
+    return taken
+
+
+def _in_order(commits: Mapping[CommitId, Commit]) -> Iterator[tuple[CommitId, Commit]]:
     waiting = dict.fromkeys(commits, 0)
     for commit in commits.values():
         for parent in commit.parents:
             if parent in waiting:
                 waiting[parent] += 1
-    ready = [_newest_first(i, commits[i]) for i, count in waiting.items() if not count]
+    ready = [(-commits[id_].time, id_) for id_, count in waiting.items() if not count]
     heapq.heapify(ready)
     while ready:
-        *_, id_ = heapq.heappop(ready)
+        _, id_ = heapq.heappop(ready)
         yield id_, commits[id_]
         for parent in commits[id_].parents:
             if parent in waiting:
                 waiting[parent] -= 1
                 if not waiting[parent]:
-                    heapq.heappush(ready, _newest_first(parent, commits[parent]))
+                    heapq.heappush(ready, (-commits[parent].time, parent))
 
 
-def _newest_first(id_: CommitId, commit: Commit) -> tuple[int, CommitId]:
-    return -commit.time, id_
+def nearest(store: CommitReader, id_: CommitId, among: Container[CommitId]) -> tuple[CommitId, ...]:
+    """Return the closest ancestors of a commit that are ``among`` the given ones, in order."""
+    found: list[CommitId] = []
+    seen: set[CommitId] = set()
+    stack = list(reversed(store.commit(id_).parents))
+    while stack:
+        current = stack.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        if current in among:
+            found.append(current)
+        else:
+            stack += reversed(store.commit(current).parents)
+    return tuple(found)
 
 
 def first_parents(store: CommitReader, tip: CommitId) -> Iterator[tuple[CommitId, Commit]]:
@@ -72,7 +130,46 @@ def first_parents(store: CommitReader, tip: CommitId) -> Iterator[tuple[CommitId
 
 def is_ancestor(store: CommitReader, old: CommitId, new: CommitId) -> bool:
     """Say whether ``old`` is ``new`` or comes before it."""
-    return old in reachable(store, [new])
+    return any(id_ == old for id_, _ in ancestors(store, [new]))
+
+
+def merge_bases_among(
+    ordered: Sequence[tuple[CommitId, Commit]], tips: Iterable[CommitId]
+) -> set[CommitId]:
+    """Return the merge bases of every two of these tips.
+
+    ``ordered`` holds the tips and all their ancestors, children before parents.
+    """
+    # Bit i of a commit says that the i-th tip descends from it; a base of two tips is a commit that
+    # both descend from while no child of it has both.
+    descends = {id_: 0 for id_, _ in ordered}
+    for number, tip in enumerate(dict.fromkeys(tips)):
+        descends[tip] |= 1 << number
+    children: dict[CommitId, list[int]] = {}
+    found: set[CommitId] = set()
+    for id_, commit in ordered:
+        if _parts_two(descends[id_], children.pop(id_, [])):
+            found.add(id_)
+        for parent in commit.parents:
+            descends[parent] |= descends[id_]
+            children.setdefault(parent, []).append(descends[id_])
+    return found
+
+
+def _parts_two(tips: int, children: Iterable[int]) -> bool:
+    """Say whether two of these tips are together in no child."""
+    below = list(children)
+    left = tips
+    while left:
+        tip = left & -left
+        left ^= tip
+        together = tip
+        for child in below:
+            if child & tip:
+                together |= child
+        if together != tips:
+            return True
+    return False
 
 
 def merge_bases(store: CommitReader, left: CommitId, right: CommitId) -> tuple[CommitId, ...]:

@@ -5,8 +5,10 @@ what lies below it; the innermost one that has an opinion wins.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pathspec import GitIgnoreSpec
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 IGNORE_FILE = ".thetaignore"
 ALWAYS = frozenset({".theta", ".git"})
@@ -38,12 +40,15 @@ class Ignore:
                 return verdict.include
         return False
 
-    def _spec(self, folder: str) -> GitIgnoreSpec | None:
+    def _spec(self, folder: str) -> "GitIgnoreSpec | None":
         if folder not in self._specs:
             path = self._root / folder / IGNORE_FILE
             try:
                 lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-                self._specs[folder] = GitIgnoreSpec.from_lines(lines)
             except OSError:
                 self._specs[folder] = None
+            else:
+                from pathspec import GitIgnoreSpec
+
+                self._specs[folder] = GitIgnoreSpec.from_lines(lines)
         return self._specs[folder]

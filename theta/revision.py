@@ -6,7 +6,6 @@ workspace. Grammar: a name, ``HEAD``, ``@`` or at least four hex digits of an id
 ``REV::PARAM`` are addresses.
 """
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -125,6 +124,8 @@ def _by_prefix(store: Resolver, base: str, text: str) -> CommitId:
         if found:
             some = ", ".join(short(id_) for id_ in found[:5])
             raise UnknownRevision(f"{base} is ambiguous: {some}", hint="type more digits")
+    import difflib
+
     names = [name.split("/", 2)[2] for name in store.refs.names("refs/")]
     close = difflib.get_close_matches(base, [*names, HEAD], n=1)
     hint = f"did you mean {close[0]}?" if close else "theta log and theta branch show what there is"

@@ -6,7 +6,6 @@ would look unchanged). Must not know the store. A damaged or foreign cache is an
 """
 
 import os
-import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -86,7 +85,7 @@ class StatCache:
     def save(self) -> None:
         """Write the cache atomically; a cache that cannot be written is no loss."""
         body = msgspec.msgpack.encode(self._seen)
-        temporary = self._path.with_name(f"{self._path.name}.{secrets.token_hex(4)}")
+        temporary = self._path.with_name(f"{self._path.name}.{os.urandom(4).hex()}")
         try:
             temporary.write_bytes(bytes((VERSION,)) + _sum(body) + body)
             temporary.replace(self._path)

@@ -8,13 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from theta.repo import Author, Repo
+from theta.repo import Author, Details, Repo
 from theta_store.errors import ThetaError
 from theta_store.store import HEAD
 
 ADA = Author("Ada")
 STEPS = ["commit", "branch", "tag", "switch -c", "switch", "reset", "reset --hard", "merge"]
-STEPS += ["branch -d", "branch -m", "forget", "restore"]
+STEPS += ["branch -d", "branch -m", "forget", "restore", "restore -p", "commit --branch"]
+STEPS += ["commit --as", "commit --amend"]
 
 
 def _write(repo: Repo, value: int) -> None:
@@ -53,13 +54,23 @@ def _do(repo: Repo, step: str, number: int) -> None:
         repo.forget(["HEAD~1"])
     elif step == "restore":
         repo.restore(["m.safetensors"], source="HEAD~1")
+    elif step == "restore -p":
+        repo.restore(["m.safetensors"], source="HEAD~1", params=["w"])
+    elif step == "commit --branch":
+        details = Details(branch=f"k{number}", allow_empty=True)
+        repo.commit(f"c{number}", author=ADA, details=details)
+    elif step == "commit --as":
+        details = Details(as_name=f"as{number}")
+        repo.commit(f"c{number}", author=ADA, paths=["m.safetensors"], details=details)
+    elif step == "commit --amend":
+        repo.commit(f"c{number}", author=ADA, details=Details(amend=True))
     elif step == "merge" and others:
         plan = repo.plan_merge(others[number % len(others)])
         decisions = {(c.path, c.name): "average" for c in plan.conflicts}
         repo.merge(plan, decisions, author=ADA)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(STEPS), min_size=1, max_size=7), st.integers(1, 50))
 def test_undo_and_redo_after_every_verb(steps: list[str], seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder, Repo.init(Path(folder)) as repo:

@@ -4,15 +4,17 @@ Owns the options before the verb, the choice of the verb's module, and how error
 know what any verb does. Only the module of the verb that is asked for is imported.
 """
 
+import copy
 import importlib
 import os
-import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import typer
+from typer._click.core import Context, Parameter
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from theta.cli.terminal import Terminal
@@ -46,8 +48,18 @@ VERBS = {
     "du": "du",
     "config": "config",
     "forget": "forget",
+    "repack": "repack",
+    "completion": "completion",
 }
 HIDDEN = frozenset({"track"})
+TALK = frozenset({"quiet", "verbose"})
+EXITS = (
+    "Exit codes:  0 done · 1 a negative answer · 2 usage · 3 no repository · "
+    "4 unknown revision, file or parameter · 5 the ref moved, retry · 6 integrity · "
+    "7 disk, memory or lock · 8 the other repository failed · 9 refused as unsafe · "
+    "70 a bug · 130 interrupted"
+)
+COMPLETE = "_THETA_COMPLETE"
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 
@@ -57,19 +69,38 @@ def run(argv: Sequence[str]) -> int:
     argv, after = _split(list(argv))
     argv, color = _color(argv)
     terminal = Terminal(after=tuple(after), color=color)
+    if COMPLETE in terminal.env:
+        from theta.cli.completing import complete
+
+        return complete(terminal, build, {name: name not in HIDDEN for name in VERBS})
     terminal.json = "--json" in argv
     try:
-        code = build(_verb(argv))(argv, standalone_mode=False, obj=terminal)
+        code = _run(terminal, argv)
         terminal.stdout.flush()
     except BrokenPipeError:
         # The reader has gone; Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), terminal.stdout.fileno())
         return 0
+    return code
+
+
+def _run(terminal: Terminal, argv: Sequence[str]) -> int:
+    verb = _verb(argv)
+    try:
+        code = build(verb)(argv, prog_name="theta", standalone_mode=False, obj=terminal)
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # typer ends so when the reader has gone
+            raise error.__context__ from None
+        raise
     except KeyboardInterrupt:
-        terminal.stderr.write("interrupted; nothing was left half done\n")
-        return EXIT_INTERRUPTED
+        code = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        raise
     except Exception as error:  # noqa: BLE001 - every error ends as a message and a code
-        return _fail(terminal, error)
+        return _fail(terminal, error, verb)
+    if code == EXIT_INTERRUPTED:  # typer makes an exit of Ctrl-C
+        message = "interrupted; no commit and no file was left half written"
+        return _say(terminal, "interrupted", message, None, EXIT_INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 
@@ -113,23 +144,49 @@ def build(verb: str | None = None) -> "typer.core.TyperGroup":
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         no_args_is_help=True,
-        add_completion=verb is None,
+        add_completion=False,
+        epilog=EXITS,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
     for name in [verb] if verb else VERBS:
         module = importlib.import_module(f"theta.cli.{VERBS[name]}")
         function = getattr(module, VERBS[name])
-        app.command(name, hidden=name in HIDDEN, epilog=module.EXAMPLES)(function)
+        app.command(name, hidden=name in HIDDEN, epilog=_epilog(module))(function)
     command = typer.main.get_command(app)
     assert isinstance(command, typer.core.TyperGroup)
+    for option in command.params:
+        if option.name in TALK:
+            for inner in command.commands.values():
+                inner.params.append(_after_verb(option))
     return command
+
+
+def _epilog(module: ModuleType) -> str:
+    """Return what stands below the options: examples, and when the verb exits with 1."""
+    negative = getattr(module, "NEGATIVE", None)
+    known = f"Exits with 1 if {negative}. " if negative else ""
+    return f"{module.EXAMPLES}\n\n{known}All exit codes: theta --help"
+
+
+def _after_verb(option: Parameter) -> Parameter:
+    """Return an option of talk that may also stand after the verb."""
+    twin = copy.copy(option)
+    twin.expose_value = False
+    twin.callback = _talk
+    return twin
+
+
+def _talk(ctx: Context, option: Parameter, value: object) -> None:
+    if value and isinstance(ctx.obj, Terminal):
+        setattr(ctx.obj, option.name, True)
 
 
 def _options(
     ctx: typer.Context,
     folder: Annotated[Path | None, typer.Option("-C", help="Run as if started there.")] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what is data.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
     color: Annotated[  # noqa: ARG001 - taken out of the arguments before; here for the help
         str, typer.Option("--color", help="auto, always or never.")
     ] = "auto",
@@ -137,7 +194,7 @@ def _options(
 ) -> None:
     """Version control for the parameters of machine-learning models."""
     terminal: Terminal = ctx.obj
-    terminal.quiet = quiet
+    terminal.quiet, terminal.verbose = quiet, verbose
     if version:
         from theta import __version__
 
@@ -147,21 +204,24 @@ def _options(
         terminal.cwd = (terminal.cwd / folder).resolve()
 
 
-def _fail(terminal: Terminal, error: Exception) -> int:
+def _fail(terminal: Terminal, error: Exception, verb: str | None) -> int:
     match error:
-        case typer.Exit():
-            return error.exit_code
         case typer.Abort():
-            return EXIT_INTERRUPTED
+            message = "the answer ended before it was complete; nothing was changed"
+            return _say(terminal, "interrupted", message, None, EXIT_INTERRUPTED)
         case NoArgsIsHelpError():
             terminal.stderr.write(error.format_message() + "\n")
             return 2
         case ClickException():
-            return _say(terminal, "usage", error.format_message(), "theta --help", 2)
+            hint = f"theta {verb} --help" if verb else "theta --help"
+            return _say(terminal, "usage", error.format_message(), hint, 2)
         case ThetaError():
             return _say(terminal, error.kind, error.message, error.hint, error.exit_code)
         case OSError():
             text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            return _say(terminal, ResourceError.kind, text, None, ResourceError.exit_code)
+        case MemoryError():
+            text = "there is not enough memory; nothing was committed"
             return _say(terminal, ResourceError.kind, text, None, ResourceError.exit_code)
     traceback.print_exception(error, file=terminal.stderr)
     return _say(terminal, "bug", f"this is a bug in theta: {error!r}", "please report it", EXIT_BUG)

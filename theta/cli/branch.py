@@ -22,6 +22,7 @@ def branch(
     force_delete: Annotated[bool, typer.Option("-D", help="Delete unmerged ones too.")] = False,
     move: Annotated[bool, typer.Option("-m", "--move", help="Rename a branch.")] = False,
     force: Annotated[bool, typer.Option("-f", "--force", help="Move an existing one.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
 ) -> None:
     """List branches, or make, rename or delete them."""
@@ -29,14 +30,17 @@ def branch(
     given = terminal.paths(names)
     with terminal.open() as repo:
         if delete or force_delete:
-            _delete(terminal, repo, given, force=force_delete)
+            _delete(terminal, repo, given, force=force_delete, dry_run=dry_run)
         elif move:
-            _rename(terminal, repo, given)
+            _rename(terminal, repo, given, dry_run=dry_run)
         elif given:
             if len(given) > 2:
                 raise UsageError("a branch has one name and one start")
-            at = repo.create_branch(given[0], *given[1:], force=force)
-            terminal.talk(f"{given[0]} is at {short(at)} (theta undo takes it back)")
+            at = repo.create_branch(given[0], *given[1:], force=force, dry_run=dry_run)
+            terminal.done(
+                f"{given[0]} is at {short(at)} (theta undo takes it back)",
+                f"would put {given[0]} at {short(at)}" if dry_run else None,
+            )
         if json or not given:
             _list(terminal, repo, json=json)
 
@@ -57,16 +61,24 @@ def _list(terminal: Terminal, repo: Repo, *, json: bool) -> None:
         terminal.out(f"{mark}{shown}  {spell_id(terminal, commit)}  {subject}")
 
 
-def _delete(terminal: Terminal, repo: Repo, names: list[str], *, force: bool) -> None:
+def _delete(
+    terminal: Terminal, repo: Repo, names: list[str], *, force: bool, dry_run: bool
+) -> None:
     if not names:
         raise UsageError("no branch was named", hint="theta branch -d NAME")
     for name in names:
-        was = repo.delete_branch(name, force=force)
-        terminal.talk(f"Deleted {name} (was {short(was)}; theta undo brings it back)")
+        was = repo.delete_branch(name, force=force, dry_run=dry_run)
+        terminal.done(
+            f"Deleted {name} (was {short(was)}; theta undo brings it back)",
+            f"would delete {name} (at {short(was)})" if dry_run else None,
+        )
 
 
-def _rename(terminal: Terminal, repo: Repo, names: list[str]) -> None:
+def _rename(terminal: Terminal, repo: Repo, names: list[str], *, dry_run: bool) -> None:
     if len(names) != 2:
         raise UsageError("two names are needed", hint="theta branch -m OLD NEW")
-    repo.rename_branch(*names)
-    terminal.talk(f"{names[0]} is called {names[1]} now (theta undo takes it back)")
+    repo.rename_branch(*names, dry_run=dry_run)
+    terminal.done(
+        f"{names[0]} is called {names[1]} now (theta undo takes it back)",
+        f"would call {names[0]} {names[1]}" if dry_run else None,
+    )

@@ -10,22 +10,27 @@ from typing import Annotated
 import typer
 
 from theta.cli.spelling import spell_bytes, spell_id
+from theta.cli.status import describe
 from theta.cli.terminal import Terminal
-from theta.repo import Committed, Details
+from theta.repo import Committed, Details, Repo
 from theta_store.errors import UsageError
 from theta_store.ids import hex_id
 
 EXAMPLES = (
     'Examples:  theta commit -am "Fine-tune on RTE"  ·  '
     'theta commit -m "step 1000" --step 1000 --metric val_loss=2.31  ·  '
-    'theta commit -m "only this" model.pt'
+    'theta commit -m "only this" model.pt  ·  '
+    'theta commit checkpoint-1000 --as model --branch run-a -m "step 1000"  ·  '
+    'theta commit -am "Epoch 3" --guard finite'
 )
+NEGATIVE = "nothing has changed since HEAD"
 
 
 def commit(
     ctx: typer.Context,
     paths: Annotated[
-        list[str] | None, typer.Argument(help="Commit only these tracked files.")
+        list[str] | None,
+        typer.Argument(help="Commit only these tracked files; with --as, a file or folder."),
     ] = None,
     message: Annotated[
         list[str] | None, typer.Option("-m", "--message", help="May be given several times.")
@@ -33,7 +38,19 @@ def commit(
     all_: Annotated[  # noqa: ARG001 - git's habit means nothing more here
         bool, typer.Option("-a", "--all", help="Accepted as in git; it is always so.")
     ] = False,
-    amend: Annotated[bool, typer.Option("--amend", help="Replace HEAD's commit.")] = False,
+    branch: Annotated[
+        str | None, typer.Option("--branch", help="Make or advance it; HEAD stays.")
+    ] = None,
+    as_name: Annotated[
+        str | None, typer.Option("--as", help="Commit the file or folder under this name.")
+    ] = None,
+    guard: Annotated[
+        list[str] | None, typer.Option(help="finite: refuse new values with NaN or infinity.")
+    ] = None,
+    amend: Annotated[
+        bool,
+        typer.Option("--amend", help="Replace HEAD's commit; keeps its step, metrics and meta."),
+    ] = False,
     allow_empty: Annotated[bool, typer.Option("--allow-empty", help="Even if equal.")] = False,
     step: Annotated[int | None, typer.Option(help="The training step.")] = None,
     metric: Annotated[list[str] | None, typer.Option(help="NAME=NUMBER, repeatable.")] = None,
@@ -47,9 +64,8 @@ def commit(
     """Commit the tracked files as they are."""
     terminal: Terminal = ctx.obj
     with terminal.open() as repo:
-        head = repo.head.commit
-        before = repo.store.commit(head).message if amend and head is not None else ""
-        text = "\n\n".join(message) if message else before if amend else _edited(terminal)
+        before = _message(repo, branch) if amend else ""
+        text = "\n\n".join(message) if message else before or _edited(terminal)
         details = Details(
             amend=amend,
             allow_empty=allow_empty,
@@ -57,6 +73,9 @@ def commit(
             step=step,
             metrics=_metrics(metric),
             meta=dict(_pair(item, "--meta") for item in meta or ()),
+            branch=branch,
+            as_name=as_name,
+            guards=tuple(guard or ()),
         )
         done = repo.commit(
             text,
@@ -66,15 +85,25 @@ def commit(
             details=details,
             progress=terminal.progress(),
         )
+        files = repo.changed_files(done.id) if terminal.verbose else []
     for warning in done.warnings:
         terminal.warn(warning)
     _print(terminal, done, json=json)
+    for line in (line for file in files for line in describe(terminal, file)):
+        terminal.detail(line)
+
+
+def _message(repo: Repo, branch: str | None) -> str:
+    """Return the message of the commit that an amendment replaces."""
+    tip = repo.head.commit if branch is None else repo.branches().get(branch)
+    return "" if tip is None else repo.store.commit(tip).message
 
 
 def _print(terminal: Terminal, done: Committed, *, json: bool) -> None:
     if json:
         answer = {
             "commit": hex_id(done.id),
+            "branch": done.branch and done.branch.removeprefix("refs/heads/"),
             "parents": [hex_id(parent) for parent in done.commit.parents],
             "stored_bytes": done.stored_bytes,
             "logical_bytes": done.logical_bytes,

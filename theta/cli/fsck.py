@@ -10,6 +10,7 @@ from theta_store.ids import hex_id, short
 from theta_store.store import Problem
 
 EXAMPLES = "Examples:  theta fsck  ·  theta fsck --json"
+NEGATIVE = "something is damaged or missing"
 SHOWN = 20
 
 

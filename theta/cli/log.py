@@ -1,18 +1,31 @@
 """``theta log``."""
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, NamedTuple
 
 import typer
 
 from theta.cli.graph import draw
 from theta.cli.spelling import spell_id, spell_refs, spell_time
 from theta.cli.terminal import Terminal
+from theta.history import nearest
 from theta.repo import Repo
-from theta_store.ids import CommitId, hex_id, short
+from theta_store.ids import SHORT_HEX, CommitId, hex_id, short
 from theta_store.records import Commit
 
-EXAMPLES = "Examples:  theta log --oneline -n 5  ·  theta log main..rte  ·  theta log --json"
+EXAMPLES = (
+    "Examples:  theta log --oneline -n 5  ·  theta log main..rte  ·  "
+    "theta log --metric val_loss  ·  theta log -p 'layers.3.*' -- model.pt  ·  theta log --json"
+)
+COLUMN = 10
 LANES = ("red", "green", "yellow", "blue", "magenta", "cyan")
+
+
+class Edge(NamedTuple):
+    """A commit and those below it that are shown."""
+
+    commit: Commit
+    below: tuple[CommitId, ...]
 
 
 def log(
@@ -20,41 +33,73 @@ def log(
     revisions: Annotated[
         list[str] | None, typer.Argument(help="Revisions, or A..B: what B has and A lacks.")
     ] = None,
-    count: Annotated[int | None, typer.Option("-n", help="At most so many commits.")] = None,
+    count: Annotated[int | None, typer.Option("-n", min=0, help="At most so many commits.")] = None,
     oneline: Annotated[bool, typer.Option("--oneline", help="A line per commit.")] = False,
     graph: Annotated[bool, typer.Option("--graph", help="Draw branches and merges.")] = False,
     metric: Annotated[list[str] | None, typer.Option(help="Show it as a column.")] = None,
+    params: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--params", help="Only commits that changed such parameters (globs)."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
 ) -> None:
-    """Show commits, the newest first."""
+    """Show commits, the newest first; after ``--`` only those that changed these files."""
     terminal: Terminal = ctx.obj
     with terminal.open() as repo:
-        commits = repo.log(tuple(revisions or ()), count=count)
+        commits = repo.log(
+            tuple(revisions or ()),
+            count=count,
+            touching=params or (),
+            paths=terminal.after,
+            cwd=terminal.cwd,
+        )
         if json:
             terminal.answer("log", {"commits": [as_json(id_, commit) for id_, commit in commits]})
             return
         if graph:
-            _print_graph(terminal, repo, dict(commits))
+            _print_graph(terminal, repo, _edges(terminal, repo, commits, params), metric or [])
             return
-        names = repo.names()
+        if metric:
+            terminal.out(_header(metric))
+        names, head, given_up = repo.names(), repo.head, repo.store.expired()
         for id_, commit in commits:
-            refs = spell_refs(terminal, repo.head, id_, names.get(id_, []))
-            if oneline or metric:
-                columns = _columns(commit, metric or [])
-                terminal.out(f"{spell_id(terminal, id_)}{refs} {columns}{commit.subject}")
+            refs = spell_refs(terminal, head, id_, names.get(id_, []))
+            if metric:
+                cells = _columns(commit, metric)
+                terminal.out(f"{spell_id(terminal, id_)}  {cells} {refs} {commit.subject}")
+            elif oneline:
+                terminal.out(f"{spell_id(terminal, id_)}{refs} {commit.subject}")
             else:
-                _print(terminal, repo, id_, commit, refs)
+                _print(terminal, id_, commit, refs, given_up=id_ in given_up)
 
 
-def _print_graph(terminal: Terminal, repo: Repo, commits: dict[CommitId, Commit]) -> None:
+def _edges(
+    terminal: Terminal,
+    repo: Repo,
+    commits: Iterable[tuple[CommitId, Commit]],
+    params: list[str] | None,
+) -> dict[CommitId, Edge]:
+    """Return the commits with those that a line leads to, over commits that are left out."""
+    found = dict(commits)
+    if params or terminal.after:
+        return {id_: Edge(c, nearest(repo.store, id_, found)) for id_, c in found.items()}
+    return {id_: Edge(c, tuple(p for p in c.parents if p in found)) for id_, c in found.items()}
+
+
+def _print_graph(
+    terminal: Terminal, repo: Repo, commits: dict[CommitId, Edge], metrics: list[str]
+) -> None:
     names, head = repo.names(), repo.head
-    edges = ((id_, tuple(p for p in c.parents if p in commits)) for id_, c in commits.items())
+    edges = ((id_, edge.below) for id_, edge in commits.items())
     for id_, row in draw(edges, lambda lane, text: terminal.paint(LANES[lane % len(LANES)], text)):
         if id_ is None:
             terminal.out(row)
             continue
         refs = spell_refs(terminal, head, id_, names.get(id_, []))
-        terminal.out(f"{row} {spell_id(terminal, id_)}{refs} {commits[id_].subject}")
+        commit = commits[id_].commit
+        values = commit.metrics
+        tail = "".join(f"  {name}={values[name]:.4g}" for name in metrics if name in values)
+        terminal.out(f"{row} {spell_id(terminal, id_)}{refs} {commit.subject}{tail}")
 
 
 def as_json(id_: CommitId, commit: Commit) -> dict[str, object]:
@@ -71,14 +116,17 @@ def as_json(id_: CommitId, commit: Commit) -> dict[str, object]:
     }
 
 
+def _header(metrics: list[str]) -> str:
+    cells = "  ".join(f"{name:>{COLUMN}}" for name in metrics)
+    return f"{'commit':<{SHORT_HEX}}  {cells}  subject"
+
+
 def _columns(commit: Commit, metrics: list[str]) -> str:
-    cells = [
-        f"{commit.metrics[name]:>10.4g}" if name in commit.metrics else " " * 10 for name in metrics
-    ]
-    return " ".join([*cells, ""]) if cells else ""
+    values = {name: f"{value:.4g}" for name, value in commit.metrics.items()}
+    return "  ".join(f"{values.get(name, '-'):>{max(COLUMN, len(name))}}" for name in metrics)
 
 
-def _print(terminal: Terminal, repo: Repo, id_: CommitId, commit: Commit, refs: str) -> None:
+def _print(terminal: Terminal, id_: CommitId, commit: Commit, refs: str, *, given_up: bool) -> None:
     terminal.out(terminal.paint("yellow", f"commit {short(id_)}") + refs)
     if len(commit.parents) > 1:
         terminal.out("Merge:  " + " ".join(short(parent) for parent in commit.parents))
@@ -90,7 +138,7 @@ def _print(terminal: Terminal, repo: Repo, id_: CommitId, commit: Commit, refs: 
         terminal.out(f"Metric: {name} = {value:g}")
     for name, text in commit.meta.items():
         terminal.out(f"Meta:   {name} = {text}")
-    if repo.store.is_expired(id_):
+    if given_up:
         terminal.out("Files:  given up")
     terminal.out()
     for line in commit.message.splitlines():

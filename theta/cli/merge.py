@@ -18,6 +18,7 @@ EXAMPLES = (
     "Examples:  theta merge rte  ·  theta merge rte -s average  ·  "
     "theta merge rte --rule '*.head.* ours' -s average  ·  theta merge --abort"
 )
+NEGATIVE = "conflicts are left, or you quit; nothing was written"
 
 
 def merge(

@@ -18,7 +18,7 @@ EXAMPLES = "Examples:  theta op log  ·  theta op log -n 5 --json"
 def op(
     ctx: typer.Context,
     what: Annotated[str, typer.Argument(help="log")] = "log",
-    count: Annotated[int | None, typer.Option("-n", help="At most so many.")] = None,
+    count: Annotated[int | None, typer.Option("-n", min=0, help="At most so many.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
 ) -> None:
     """Show every change of refs, the newest first; undo walks this log."""
@@ -65,11 +65,14 @@ def tell(terminal: Terminal, verb: str, undone: Undone, *, json: bool) -> None:
         id_ = None if head.commit is None else hex_id(head.commit)
         terminal.answer(verb, {**keys, "kept": list(undone.kept), "head": id_})
         return
-    done = {"undo": "Took back", "redo": "Brought again"}[verb]
+    done, back = {
+        "undo": ("Took back", "theta redo brings it again"),
+        "redo": ("Brought again", "theta undo takes it back"),
+    }[verb]
     at = "no commit" if head.commit is None else short(head.commit)
     terminal.talk(
         f"{done}: {operation.verb} {operation.summary}; HEAD is at {at}; "
-        f"wrote {plural(len(undone.written), 'file')}"
+        f"wrote {plural(len(undone.written), 'file')} ({back})"
     )
     for path in undone.kept:
         terminal.warn(f"{path} holds unsaved changes and was left as it is")

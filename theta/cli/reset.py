@@ -16,10 +16,11 @@ def reset(
     hard: Annotated[
         bool, typer.Option("--hard", help="The files follow; what they held is kept for undo.")
     ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
 ) -> None:
     """Move HEAD's branch to another commit."""
     terminal: Terminal = ctx.obj
     with terminal.open() as repo:
-        moved = repo.reset(revision, hard=hard, progress=terminal.progress())
-    tell(terminal, "reset", moved, json=json)
+        moved = repo.reset(revision, hard=hard, dry_run=dry_run, progress=terminal.progress())
+    tell(terminal, "reset", moved, dry_run=dry_run, json=json)

@@ -15,6 +15,7 @@ def rm(
     ctx: typer.Context,
     paths: Annotated[list[str] | None, typer.Argument(help="Files, folders, globs.")] = None,
     delete: Annotated[bool, typer.Option("--delete", help="Delete the files as well.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
 ) -> None:
     """Stop tracking files from the next commit on; they stay on disk unless --delete."""
@@ -23,9 +24,13 @@ def rm(
     if not wanted:
         raise UsageError("nothing to untrack was named", hint="theta rm PATH…")
     with terminal.open() as repo:
-        gone = repo.remove(wanted, cwd=terminal.cwd, delete=delete)
+        gone = repo.remove(wanted, cwd=terminal.cwd, delete=delete, dry_run=dry_run)
     if json:
-        terminal.answer("rm", {"files": gone, "deleted": delete})
+        terminal.answer("rm", {"files": gone, "deleted": delete, "dry_run": dry_run})
+        return
+    if dry_run:
+        for path in gone:
+            terminal.out(f"would {'delete and untrack' if delete else 'untrack'} {path}")
         return
     done = "Deleted and untracked" if delete else "Untracked"
     terminal.talk(f"{done} {plural(len(gone), 'file')}; theta commit records it")

@@ -1,5 +1,6 @@
 """``theta status``."""
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -64,13 +65,15 @@ def _print(terminal: Terminal, repo: Repo, found: Status) -> None:
         terminal.out(f"Merging {found.merging}: theta commit -m MESSAGE, or theta merge --abort")
     for warning in found.warnings:
         terminal.warn(warning)
-    for file in found.files:
-        _print_file(terminal, file)
-    if found.untracked:
-        terminal.out("Not tracked (theta add PATH):")
-        for path in found.untracked[:SHOWN]:
-            terminal.out(f"  {path}")
-        _print_rest(terminal, len(found.untracked))
+    here = [file for file in found.files if file.state != "not checked out"]
+    for line in (line for file in here for line in describe(terminal, file)):
+        terminal.out(line)
+    _print_paths(
+        terminal,
+        "Not checked out (theta restore PATH):",
+        [file.path for file in found.files if file.state == "not checked out"],
+    )
+    _print_paths(terminal, "Not tracked (theta add PATH):", found.untracked)
     if found.clean and head.commit is not None:
         subject = repo.store.commit(head.commit).subject
         terminal.out(f"Nothing changed since {spell_id(terminal, head.commit)} {subject}")
@@ -78,15 +81,27 @@ def _print(terminal: Terminal, repo: Repo, found: Status) -> None:
         terminal.talk('theta commit -am "MESSAGE" stores the changes')
 
 
-def _print_file(terminal: Terminal, file: FileState) -> None:
+def _print_paths(terminal: Terminal, heading: str, paths: Sequence[str]) -> None:
+    if paths:
+        terminal.out(heading)
+        shown = len(paths) if terminal.verbose else SHOWN
+        for path in paths[:shown]:
+            terminal.out(f"  {path}")
+        for line in _rest(len(paths) - shown):
+            terminal.out(line)
+
+
+def describe(terminal: Terminal, file: FileState) -> Iterator[str]:
+    """Yield the lines about a file: its state, and the parameters that differ."""
     head = terminal.paint(STYLE[file.state], f"{file.state:>9}")
     tail = f"  ({plural(len(file.params), 'parameter')})" if file.params else ""
-    terminal.out(f"{head}  {file.path}{tail}")
-    for param in file.params[:SHOWN]:
-        terminal.out(f"             {param.change:>8}  {param.name}")
-    _print_rest(terminal, len(file.params))
+    yield f"{head}  {file.path}{tail}"
+    shown = len(file.params) if terminal.verbose else SHOWN
+    for param in file.params[:shown]:
+        yield f"             {param.change:>8}  {param.name}"
+    yield from _rest(len(file.params) - shown)
 
 
-def _print_rest(terminal: Terminal, count: int) -> None:
-    if count > SHOWN:
-        terminal.out(f"             … and {count - SHOWN} more (theta status --json)")
+def _rest(count: int) -> Iterator[str]:
+    if count > 0:
+        yield f"             … and {count} more (theta -v status)"

@@ -21,6 +21,7 @@ def switch(
     force: Annotated[
         bool, typer.Option("-f", "--force", help="Overwrite changes; undo brings them back.")
     ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
 ) -> None:
     """Go to another branch: HEAD and the files move."""
@@ -34,18 +35,31 @@ def switch(
             start=names[1] if len(names) > 1 else "HEAD",
             detach=detach,
             force=force,
+            dry_run=dry_run,
             progress=terminal.progress(),
         )
-    tell(terminal, "switch", moved, json=json)
+    tell(terminal, "switch", moved, dry_run=dry_run, json=json)
 
 
-def tell(terminal: Terminal, verb: str, moved: Moved, *, json: bool) -> None:
-    """Print where HEAD is now."""
+def tell(terminal: Terminal, verb: str, moved: Moved, *, dry_run: bool, json: bool) -> None:
+    """Print where HEAD is now, or would be, and how to undo it."""
     head = moved.head
     branch = None if head.branch is None else head.branch.removeprefix("refs/heads/")
     if json:
         id_ = None if head.commit is None else hex_id(head.commit)
-        terminal.answer(verb, {"branch": branch, "head": id_, "files": list(moved.written)})
+        keys = {"branch": branch, "head": id_, "files": list(moved.written)}
+        terminal.answer(verb, {**keys, "dry_run": dry_run})
         return
     place = branch or (f"detached at {short(head.commit)}" if head.commit else "nowhere")
-    terminal.talk(f"On {place}; wrote {plural(len(moved.written), 'file')} (theta undo)")
+    if dry_run:
+        at = "no commit" if head.commit is None else short(head.commit)
+        terminal.out(f"would be on {place} at {at}")
+        for path in moved.written:
+            terminal.out(f"would write {path}")
+        for path in moved.removed:
+            terminal.out(f"would remove {path}")
+        return
+    count = plural(len(moved.written), "file")
+    terminal.talk(f"On {place}; wrote {count} (theta undo takes it back)")
+    for path in moved.written:
+        terminal.detail(f"  {path}")

@@ -17,6 +17,7 @@ def tag(
     names: Annotated[list[str] | None, typer.Argument(help="NAME [REV]; with -d NAME…")] = None,
     delete: Annotated[bool, typer.Option("-d", "--delete", help="Delete tags.")] = False,
     force: Annotated[bool, typer.Option("-f", "--force", help="Move an existing one.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
 ) -> None:
     """List tags, or make or delete them."""
@@ -27,13 +28,19 @@ def tag(
             if not given:
                 raise UsageError("no tag was named", hint="theta tag -d NAME")
             for name in given:
-                was = repo.delete_tag(name)
-                terminal.talk(f"Deleted {name} (was {short(was)}; theta undo brings it back)")
+                was = repo.delete_tag(name, dry_run=dry_run)
+                terminal.done(
+                    f"Deleted {name} (was {short(was)}; theta undo brings it back)",
+                    f"would delete {name} (at {short(was)})" if dry_run else None,
+                )
         elif given:
             if len(given) > 2:
                 raise UsageError("a tag has one name and one revision")
-            at = repo.create_tag(given[0], *given[1:], force=force)
-            terminal.talk(f"{given[0]} is at {short(at)} (theta undo takes it back)")
+            at = repo.create_tag(given[0], *given[1:], force=force, dry_run=dry_run)
+            terminal.done(
+                f"{given[0]} is at {short(at)} (theta undo takes it back)",
+                f"would put {given[0]} at {short(at)}" if dry_run else None,
+            )
         if json:
             rows = [{"name": name, "commit": hex_id(c)} for name, c in repo.tags().items()]
             terminal.answer("tag", {"tags": rows})

@@ -37,6 +37,7 @@ class Terminal:
     cwd: Path = field(default_factory=Path.cwd)
     after: tuple[str, ...] = ()
     quiet: bool = False
+    verbose: bool = False
     color: str = "auto"
     json: bool = False
 
@@ -50,6 +51,18 @@ class Terminal:
         """Print a line for people, unless they asked for quiet."""
         if not self.quiet and not self.json:
             self.stderr.write(text + "\n")
+
+    def detail(self, text: str) -> None:
+        """Print a line for people who asked for more."""
+        if self.verbose:
+            self.talk(text)
+
+    def done(self, text: str, would: str | None) -> None:
+        """Say what was done; in a dry run print what would be."""
+        if would is None:
+            self.talk(text)
+        elif not self.json:
+            self.out(would)
 
     def warn(self, text: str) -> None:
         """Print a warning."""

@@ -19,7 +19,7 @@ def undo(
     terminal: Terminal = ctx.obj
     with terminal.open() as repo:
         if dry_run:
-            target = repo.store.undo_target()
+            target = repo.undo_target()
             terminal.out(f"undo would take back: {target.verb} {target.summary}")
             return
         undone = repo.undo(progress=terminal.progress())

@@ -5,23 +5,21 @@ refs, the workspace or the terminal. Memory is bounded by the chunks in flight.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from theta.arithmetic import narrow, widen
-from theta.formats import format_by_id
-from theta.formats.base import TensorSpec
-from theta.formats.layout import encode_layout
+from theta.checkpoint import composed, fits, in_layout
 from theta.merge.plan import CheckpointPlan, Conflict, Plan, Resolution
-from theta.params import build_params, flatten
 from theta.progress import Progress
 from theta.strategies import STRATEGIES, Elementwise, Strategy, is_elementwise
 from theta.terms import ABSENT
+from theta_store.arithmetic import narrow, widen
 from theta_store.dtypes import dtype
-from theta_store.ids import CheckpointId, ParamsId, TensorId
-from theta_store.records import Checkpoint, File, Params, Tensor, TreeEntry
+from theta_store.hints import Base, Hint, Sum
+from theta_store.ids import CheckpointId, TensorId
+from theta_store.records import Tensor, TreeEntry
 from theta_store.store import Session, Store
 
 Decisions = Mapping[tuple[str, str | None], str]
@@ -32,6 +30,7 @@ class MergedSource:
     """A merged tensor, computed range by range as the store asks for its chunks."""
 
     store: Store
+    ids: tuple[TensorId, ...]
     sides: tuple[Tensor, ...]
     strategy: Elementwise
     finite: bool = True
@@ -127,7 +126,7 @@ def _source(store: Store, conflict: Conflict, strategy: Elementwise) -> MergedSo
     assert conflict.leaves is not None
     # Canonical order, so that merging a into b and b into a give the same bits.
     ids = sorted(side for side in conflict.leaves.sides if side is not ABSENT)
-    return MergedSource(store, tuple(store.tensor(id_) for id_ in ids), strategy)
+    return MergedSource(store, tuple(ids), tuple(map(store.tensor, ids)), strategy)
 
 
 def _compute(
@@ -140,7 +139,8 @@ def _compute(
     progress.begin("merging", sum(source.sides[0].nbytes for _, source in computed))
     # Tied names have the same sides: computed twice, stored once.
     items = ((f"{number}", source) for number, (_, source) in enumerate(computed))
-    for stored in session.put_tensors(items):
+    hints = [_hints(source) for _, source in computed]
+    for stored in session.put_tensors(items, hints=lambda name: hints[int(name)]):
         conflict, source = computed[int(stored.name)]
         progress.advance(source.sides[0].nbytes)
         if not source.finite:
@@ -153,61 +153,19 @@ def _compute(
             merged.resolved.append(Resolution(conflict.path, conflict.name, how))
 
 
+def _hints(source: MergedSource) -> Sequence[Hint]:
+    """Return the sides, and that a linear strategy makes their weighted sum."""
+    coefficients = source.strategy.coefficients(len(source.ids))
+    linear = () if coefficients is None else (Sum(source.ids, coefficients),)
+    return (*linear, Base(source.ids[0]))
+
+
 def _checkpoint(
     store: Store, session: Session, part: CheckpointPlan, leaves: Mapping[str, TensorId]
 ) -> TreeEntry:
     """Return the entry of a merged model, in the layout of the side that it fits."""
     for entry in (part.ours, part.theirs):
         record = store.checkpoint(CheckpointId(entry.id))
-        if _fits(store, record, leaves):
-            return _in_layout(session, entry, record, leaves)
-    return _composed(store, session, part, leaves)
-
-
-def _fits(store: Store, record: Checkpoint, leaves: Mapping[str, TensorId]) -> bool:
-    """Say whether these parameters have the names, shapes and ties of a checkpoint."""
-    own = dict(flatten(store, record.params))
-    if own.keys() | record.aliases.keys() != leaves.keys():
-        return False
-    if any(leaves[alias] != leaves[name] for alias, name in record.aliases.items()):
-        return False
-    return all(
-        id_ == leaves[name] or _spec(store.tensor(id_)) == _spec(store.tensor(leaves[name]))
-        for name, id_ in own.items()
-    )
-
-
-def _spec(tensor: Tensor) -> tuple[str, tuple[int, ...]]:
-    return tensor.dtype, tensor.shape
-
-
-def _in_layout(
-    session: Session, entry: TreeEntry, record: Checkpoint, leaves: Mapping[str, TensorId]
-) -> TreeEntry:
-    own = {name: id_ for name, id_ in leaves.items() if name not in record.aliases}
-    params = build_params(own, _putter(session))
-    made = Checkpoint(record.format, record.format_version, record.files, params, record.aliases)
-    id_ = CheckpointId(session.put_record(made))
-    return TreeEntry(entry.name, "checkpoint", id_, entry.executable)
-
-
-def _composed(
-    store: Store, session: Session, part: CheckpointPlan, leaves: Mapping[str, TensorId]
-) -> TreeEntry:
-    """Return the entry of a model that fits neither side, in a new file of our format."""
-    ours = store.checkpoint(CheckpointId(part.ours.id))
-    aliases = {a: n for a, n in ours.aliases.items() if leaves.get(a) == leaves.get(n)}
-    own = {name: id_ for name, id_ in leaves.items() if name not in aliases}
-    tensors = {name: store.tensor(id_) for name, id_ in own.items()}
-    specs = [TensorSpec(name, t.dtype, t.shape) for name, t in tensors.items()]
-    format_ = format_by_id(ours.format)
-    layout = format_.compose(specs, metadata={}, aliases=aliases)
-    file = File("", session.put_bytes(encode_layout(layout)), {})
-    params = build_params(own, _putter(session))
-    made = Checkpoint(format_.id, format_.version, (file,), params, aliases)
-    id_ = CheckpointId(session.put_record(made))
-    return TreeEntry(part.ours.name, "checkpoint", id_, part.ours.executable)
-
-
-def _putter(session: Session) -> Callable[[Params], ParamsId]:
-    return lambda params: ParamsId(session.put_record(params))
+        if fits(store, record, leaves):
+            return in_layout(session, entry, record, leaves)
+    return composed(store, session, part.ours, leaves)

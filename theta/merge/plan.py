@@ -7,13 +7,13 @@ strategies' arithmetic.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from theta.arithmetic import is_computable
-from theta.params import flatten
+from theta.checkpoint import named_leaves
 from theta.strategies import ConflictKind
 from theta.terms import ABSENT, OPEN, Absent, Terms
+from theta_store.arithmetic import is_computable
 from theta_store.dtypes import dtype
-from theta_store.ids import CheckpointId, CommitId, TensorId
-from theta_store.records import Checkpoint, Tensor, TreeEntry
+from theta_store.ids import CommitId, TensorId
+from theta_store.records import Tensor, TreeEntry
 from theta_store.store import Store
 
 Entries = Mapping[str, TreeEntry]
@@ -120,14 +120,8 @@ def _open_checkpoint(
             plan.resolved.append(Resolution(path, name, "theirs"))
 
 
-def named_leaves(store: Store, entry: TreeEntry) -> dict[str, TensorId]:
-    """Return every parameter of a checkpoint, tied names included."""
-    record: Checkpoint = store.checkpoint(CheckpointId(entry.id))
-    leaves = dict(flatten(store, record.params))
-    return leaves | {alias: leaves[name] for alias, name in record.aliases.items()}
-
-
 def _kind(store: Store, terms: Terms[Leaf]) -> ConflictKind:
+
     tensors = list(_present(store, terms))
     if len(tensors) < len(terms.sides):
         return "modify/delete"

@@ -4,18 +4,56 @@ Owns the class `Repo`, which joins the verbs of this package. Must not know the 
 environment: who the author is and where work is reported are arguments.
 """
 
+from theta.conversion import Conversion
 from theta.repo.care import Care
 from theta.repo.committing import Committing
 from theta.repo.comparing import Comparing
+from theta.repo.exporting import Exporting
 from theta.repo.looking import Looking
 from theta.repo.merging import Merging
 from theta.repo.moving import Moving
+from theta.repo.repacking import Repacking
+from theta.repo.restoring import Restoring
 from theta.repo.tracking import Tracking
 from theta.repo.undoing import Undoing
-from theta.repo.values import Author, Committed, Details, MergeAnswer, Moved, Status, Undone
+from theta.repo.values import (
+    Author,
+    Collected,
+    Committed,
+    Details,
+    MergeAnswer,
+    Moved,
+    Restored,
+    Status,
+    Undone,
+)
 
-__all__ = ["Author", "Committed", "Details", "MergeAnswer", "Moved", "Repo", "Status", "Undone"]
+__all__ = [
+    "Author",
+    "Collected",
+    "Committed",
+    "Conversion",
+    "Details",
+    "MergeAnswer",
+    "Moved",
+    "Repo",
+    "Restored",
+    "Status",
+    "Undone",
+]
 
 
-class Repo(Looking, Tracking, Committing, Comparing, Moving, Merging, Undoing, Care):
+class Repo(
+    Looking,
+    Tracking,
+    Committing,
+    Comparing,
+    Moving,
+    Restoring,
+    Merging,
+    Undoing,
+    Exporting,
+    Repacking,
+    Care,
+):
     """An open repository; use it as a context manager or call `close`."""

@@ -1,64 +1,88 @@
-"""Verbs that look after the store: export, fsck, gc, du.
+"""Verbs that look after the store: fsck, gc, forget, du.
 
 Owns their steps. Must not know the terminal.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 
 from theta.config import seconds
+from theta.history import ancestors, merge_bases, merge_bases_among
+from theta.keep import Keep
+from theta.merge import pending
 from theta.progress import SILENT, Progress
-from theta.repo.opened import Opened
-from theta.workspace import Workspace
+from theta.repo.opened import MERGE_FILE, Opened
+from theta.repo.values import Collected
 from theta_store.errors import (
+    ExpiredCommit,
     UnsavedChanges,
+    UsageError,
 )
 from theta_store.ids import CommitId, short
-from theta_store.records import TreeEntry
 from theta_store.store import (
+    BRANCHES,
+    HEAD,
+    By,
     GcReport,
     Operation,
     Problem,
     Sizes,
+    Usage,
 )
 
 
 class Care(Opened):
     """The verbs of this file."""
 
-    def export(
-        self, revision: str, target: Path, *, path: str | None = None, progress: Progress = SILENT
-    ) -> list[str]:
-        """Write a commit's files, or one of them, byte for byte to another place."""
-        commit = self.resolve(revision)
-        outside = Workspace(target, self.private, self.store)
-        if path is None:
-            entries = self.entries(commit)
-            _check_empty(target)
-            return outside.export(entries, progress=progress)
-        name, entry = self.entry(commit, path)
-        if target.exists() and not target.is_dir():
-            raise UnsavedChanges(f"{target} exists; nothing was written")
-        if target.is_dir() or len(self.workspace.parts(name, entry)) > 1:
-            return outside.export({Path(name).name: entry}, progress=progress)
-        renamed = TreeEntry(target.name, entry.kind, entry.id, entry.executable)
-        outside = Workspace(target.parent, self.private, self.store)
-        return outside.export({target.name: renamed}, progress=progress)
-
     def fsck(self, *, progress: Progress = SILENT) -> list[Problem]:
         """Verify the whole store; return what is broken and whom it hurts."""
-        sizes = self.store.sizes()
-        progress.begin("checking", sizes.logical_bytes)
-        return self.store.check(progress=progress.advance)
+        return self.store.check(
+            begin=lambda total: progress.begin("checking", total), progress=progress.advance
+        )
 
-    def gc(self, *, now: bool = False, dry_run: bool = False) -> GcReport:
-        """Remove what nothing reaches; the operation log keeps what is younger than gc.undo."""
+    def gc(
+        self, *, keep: Keep | None = None, now: bool = False, dry_run: bool = False
+    ) -> Collected:
+        """Remove what nothing reaches; the operation log keeps what is younger than gc.undo.
+
+        With ``keep``, the files of the branches' other commits are given up first, see `expirable`.
+        """
+        expired = () if keep is None else self.expirable(keep)
         kept = 0.0 if now else seconds(self.config.text("gc.undo") or "7d")
         collector = self.store.collector(undo_seconds=kept)
         if dry_run:
-            return collector.forecast()
+            return _collected(collector.forecast(expired=set(expired)), expired)
         self.store.check_writable()
-        return collector.collect()
+        if expired:
+            self._expire("gc", f"{keep} ({len(expired)} commits)", expired)
+        return _collected(collector.collect(), expired)
+
+    def expirable(self, keep: Keep) -> tuple[CommitId, ...]:
+        """Return the commits of branches that ``keep`` does not keep and nothing else needs.
+
+        Each branch's history is read for itself; what is kept for one is kept. Needed are HEAD, the
+        tips of branches and tags, the merge bases of any two of HEAD and the branches, and what a
+        waiting merge joins.
+        """
+        given_up, directions = self.store.expired(), self.config.directions()
+        refs, head = self.store.refs.all(), self.head.commit
+        tips = list(dict.fromkeys(c for name, c in refs.items() if name.startswith(BRANCHES)))
+        ends = tips if head is None else [*tips, head]
+        needed = {*refs.values(), *ends, *self._merging()}
+        needed |= merge_bases_among(list(ancestors(self.store, ends)), ends)
+        for tip in tips:
+            history = list(ancestors(self.store, [tip]))
+            needed |= keep.kept(history, directions=directions, given_up=given_up)
+        all_ = ancestors(self.store, tips)
+        return tuple(id_ for id_, _ in all_ if id_ not in needed and id_ not in given_up)
+
+    def _merging(self) -> set[CommitId]:
+        """Return the commits of a merge that waits, and their bases."""
+        waiting = pending.load(self.private / MERGE_FILE)
+        if waiting is None:
+            return set()
+        bases = merge_bases(self.store, waiting.head, waiting.other)
+        return {waiting.head, waiting.other, *bases}
 
     def forget(self, revisions: Sequence[str]) -> list[CommitId]:
         """Give up the files of commits; their records stay in the log, undo revives them until gc.
@@ -75,16 +99,49 @@ class Care(Opened):
             )
         new = [commit for commit in commits if not self.store.is_expired(commit)]
         if new:
-            summary = " ".join(short(commit) for commit in new)
-            with self.store.session() as session:
-                session.publish(Operation(0, 0, "forget", summary, (), expired=tuple(new)))
+            self._expire("forget", " ".join(short(commit) for commit in new), new)
         return new
+
+    def _expire(self, verb: str, summary: str, commits: Sequence[CommitId]) -> None:
+        with self.store.session() as session:
+            session.publish(Operation(0, 0, verb, summary, (), expired=tuple(commits)))
 
     def sizes(self) -> Sizes:
         """Return the bytes of the store."""
         return self.store.sizes()
 
+    def usage(self, by: By, revision: str | None = None) -> Usage:
+        """Return who takes the stored bytes: branches, commits, files or parameters.
 
-def _check_empty(target: Path) -> None:
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UnsavedChanges(f"{target} is not an empty folder; nothing was written")
+        ``revision`` restricts commits to those of its history (``A..B``: what B has and A lacks),
+        files and parameters to those of one commit; bytes of any other commit count as shared.
+        """
+        if by == "commit":
+            return self._usage_of_commits(revision)
+        if revision is None:
+            return self.store.usage(by)
+        if by == "branch":
+            raise UsageError("a branch's bytes are those of its whole history", hint="theta du")
+        commit = self.resolve(revision)
+        if self.store.is_expired(commit):
+            raise ExpiredCommit(
+                f"the files of {short(commit)} were given up; nothing is kept for it",
+                hint="theta du --by commit shows the commits that are kept",
+            )
+        return self.store.usage(by, commit)
+
+    def _usage_of_commits(self, revision: str | None) -> Usage:
+        left, dots, right = ("", "", "") if revision is None else revision.partition("..")
+        head = self.head.commit
+        tips = {*self.store.refs.all().values(), *([] if head is None else [head])}
+        if revision is not None:
+            tips = {self.resolve((right or HEAD) if dots else revision)}
+        without = [self.resolve(left or HEAD)] if dots else []
+        found = self.store.usage("commit")
+        rows = {row.owner.commit: row for row in found.rows}
+        wanted = [id_ for id_, _ in ancestors(self.store, tips, without=without)]
+        return replace(found, rows=tuple(rows[id_] for id_ in wanted if id_ in rows))
+
+
+def _collected(report: GcReport, expired: tuple[CommitId, ...]) -> Collected:
+    return Collected(report.records, report.chunks, report.stored_bytes, report.disk_bytes, expired)

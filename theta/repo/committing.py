@@ -1,4 +1,4 @@
-"""``commit``: the tracked files as they are become a commit.
+"""``commit``: the tracked files as they are, or a folder under another name, become a commit.
 
 Owns its steps. Must not know the terminal.
 """
@@ -7,30 +7,23 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from theta.diff import build_tree, flatten_tree
+from theta.diff import build_tree
+from theta.guard import check_guard, non_finite
 from theta.merge import Pending, pending
 from theta.progress import SILENT, Progress
-from theta.repo.opened import MERGE_FILE, Opened
+from theta.repo.contents import Content, Contents, Place
+from theta.repo.opened import MERGE_FILE
 from theta.repo.values import Author, Committed, Details
 from theta.workspace import Entries
-from theta.workspace import tracking as tracked
-from theta_store.errors import (
-    NothingToCommit,
-    UnknownFile,
-    UsageError,
-)
+from theta_store.errors import GuardFailed, NothingToCommit, UsageError
 from theta_store.ids import BlobId, CommitId, TreeId
-from theta_store.records import Commit, Tree
-from theta_store.store import (
-    HEAD,
-    Head,
-    Operation,
-    RefChange,
-    Session,
-)
+from theta_store.records import Commit
+from theta_store.store import HEAD, Operation, RefChange, Session
+
+SHOWN = 5
 
 
-class Committing(Opened):
+class Committing(Contents):
     """The verbs of this file."""
 
     def commit(
@@ -45,100 +38,110 @@ class Committing(Opened):
     ) -> Committed:
         """Commit the tracked files as they are; with ``paths``, only those.
 
-        Nothing changed is `NothingToCommit` unless the details allow an empty commit.
+        With ``details.as_name``, one file or folder, tracked or not, takes the place of what the
+        parent has under that name. With ``details.branch``, that branch is made or goes on and HEAD
+        stays; files of the branch that HEAD lacks were never here and are kept. Nothing changed is
+        `NothingToCommit` unless the details allow an empty commit; values that a guard refuses are
+        `GuardFailed`.
         """
         details = details or Details()
-        wanted = [self.workspace.relative(cwd or self.root, path) for path in paths]
-        return self._retried(
-            lambda session: self._commit(session, message, author, wanted, details, progress)
-        )
+        for guard in details.guards:
+            check_guard(guard)
+        read = self._reader(paths, cwd or self.root, details, progress)
+
+        def work(session: Session) -> Committed:
+            place = self._place(details.branch)
+            waiting = pending.load(self.private / MERGE_FILE)
+            if waiting is not None and not (place.is_head and not paths):
+                raise UsageError(
+                    "a merge waits: it is committed as a whole, to HEAD",
+                    hint="theta commit -m MESSAGE, or theta merge --abort",
+                )
+            before = self.entries(place.tip)
+            content = read(session, place, before)
+            self._check_guards(session, before, content.entries, details, progress)
+            return self._commit(session, place, content, message, author, details, waiting)
+
+        return self._retried(work)
+
+    def _check_guards(
+        self,
+        session: Session,
+        before: Entries,
+        entries: Entries,
+        details: Details,
+        progress: Progress,
+    ) -> None:
+        if "finite" not in details.guards:
+            return
+        session.flush()
+        bad = non_finite(self.store, before, entries, progress)
+        if bad:
+            more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+            raise GuardFailed(
+                f"NaN or infinity in {', '.join(bad[:SHOWN])}{more}; nothing was committed",
+                hint="repair the values, or commit without --guard finite",
+            )
 
     def _commit(
         self,
         session: Session,
+        place: Place,
+        content: Content,
         message: str,
         author: Author,
-        wanted: Sequence[str],
         details: Details,
-        progress: Progress,
+        waiting: Pending | None,
     ) -> Committed:
-        head = self.store.refs.head()
-        before = self.entries(head.commit)
-        present = self.workspace.present(
-            before, session, storing=True, rehash=details.rehash, progress=progress
+        tree = build_tree(content.entries, lambda tree: TreeId(session.put_record(tree)))
+        self._check_changed(
+            place, tree, content, may_be_empty=details.may_be_empty or bool(waiting)
         )
-        waiting = pending.load(self.private / MERGE_FILE)
-        if waiting is not None and wanted:
-            raise UsageError("a merge is committed as a whole, not by paths")
-        tree = self._tree(session, before, present.entries, wanted)
-        parents = self._parents(head, details, waiting)
-        old = None if head.commit is None else self.store.commit(head.commit)
-        if old is not None and tree == old.tree and not (details.may_be_empty or waiting):
-            raise NothingToCommit("nothing to commit: every tracked file is as HEAD has it")
-        if old is None and not present.entries and not details.may_be_empty:
-            raise NothingToCommit("nothing to commit: no file is tracked", hint="theta add PATH")
-        recipe = None if waiting is None else session.put_bytes(waiting.recipe.encode())
-        commit = commit_record(tree, parents, message, author, details, recipe)
+        parents = self._parents(place, details, waiting)
+        replaced = self.store.commit(place.now) if details.amend and place.now else None
+        recipe = replaced.recipe if replaced else None
+        if waiting is not None:
+            recipe = session.put_bytes(waiting.recipe.encode())
+        commit = commit_record(tree, parents, message, author, details.inherited(replaced), recipe)
         id_ = CommitId(session.put_record(commit))
-        change = RefChange(head.branch or HEAD, head.commit, id_)
-        summary = commit.subject
+        if place.is_head:
+            # Before the commit is there, so that its files never count as deleted.
+            self.workspace.leave_out(content.named)
+        summary = commit.subject if place.is_head else f"{place.branch}: {commit.subject}"
+        change = RefChange(place.ref, place.now, id_)
         verb = "commit --amend" if details.amend else "commit"
         session.publish(Operation(0, 0, verb, summary, (change,)), commits=[id_])
-        pending.drop(self.private / MERGE_FILE)
-        self._settle_tracking(tree)
+        if place.is_head:
+            pending.drop(self.private / MERGE_FILE)
+            self.workspace.settle(content.entries)
+        branch = None if place.ref == HEAD else place.ref
+        read = content.read
         return Committed(
-            id_,
-            commit,
-            head.branch,
-            session.stored_bytes,
-            present.plain_bytes,
-            tuple(present.warnings),
+            id_, commit, branch, session.stored_bytes, read.plain_bytes, tuple(read.warnings)
         )
 
-    def _tree(
-        self, session: Session, before: Entries, present: Entries, wanted: Sequence[str]
-    ) -> TreeId:
-        """Return the tree to commit: what is there, and what was never checked out."""
-        absent = set(self.workspace.tracking.absent)
-        entries = dict(present) | {p: e for p, e in before.items() if p in absent}
-        if wanted:
-            chosen = {p: e for p, e in entries.items() if any(tracked.covers(w, p) for w in wanted)}
-            rest = {
-                p: e for p, e in before.items() if not any(tracked.covers(w, p) for w in wanted)
-            }
-            if not chosen and rest == dict(before):
-                raise UnknownFile(f"{', '.join(wanted)}: not tracked; nothing was committed")
-            entries = rest | chosen
-
-        def put(tree: Tree) -> TreeId:
-            return TreeId(session.put_record(tree))
-
-        return build_tree(entries, put)
+    def _check_changed(
+        self, place: Place, tree: TreeId, content: Content, *, may_be_empty: bool
+    ) -> None:
+        if may_be_empty:
+            return
+        if place.tip is None and not content.entries:
+            raise NothingToCommit("nothing to commit: no file is tracked", hint="theta add PATH")
+        if place.tip is not None and tree == self.store.commit(place.tip).tree:
+            raise NothingToCommit(f"nothing to commit: every file is as {place.label} has it")
 
     def _parents(
-        self, head: Head, details: Details, waiting: Pending | None
+        self, place: Place, details: Details, waiting: Pending | None
     ) -> tuple[CommitId, ...]:
         if waiting is not None:
-            if details.amend or head.commit != waiting.head:
+            if details.amend or place.now != waiting.head:
                 raise UsageError("HEAD moved while a merge was waiting", hint="theta merge --abort")
             return waiting.head, waiting.other
         if details.amend:
-            if head.commit is None:
+            if place.now is None:
                 raise UsageError("there is no commit to amend")
-            return self.store.commit(head.commit).parents
-        return () if head.commit is None else (head.commit,)
-
-    def _settle_tracking(self, tree: TreeId) -> None:
-        """Forget what ``rm`` took out once no commit at HEAD and no pattern brings it back."""
-        tracking = self.workspace.tracking
-        held = set(dict(flatten_tree(self.store, tree)))
-        still = tuple(
-            path
-            for path in tracking.removed
-            if path in held or any(tracked.covers(p, path) for p in tracking.patterns)
-        )
-        if still != tracking.removed:
-            self.workspace.set_tracking(tracked.kept_out(tracking, still))
+            return self.store.commit(place.now).parents
+        return () if place.tip is None else (place.tip,)
 
 
 def commit_record(

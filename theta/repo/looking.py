@@ -4,8 +4,11 @@ Owns what they answer. Must not write anything, nor know the terminal.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
 
 from theta.diff import diff_trees
+from theta.formats import HEAD_BYTES, recognise
 from theta.history import ancestors
 from theta.merge import pending
 from theta.params import find, flatten, match_names
@@ -16,7 +19,12 @@ from theta.revision import (
     Address,
     parse_address,
 )
+from theta.selection import Selection, touches
+from theta.workspace import FileState
+from theta.workspace.status import compare
+from theta.workspace.tracking import covers
 from theta_store.errors import (
+    OpaqueFile,
     UnknownParameter,
     UsageError,
 )
@@ -52,9 +60,19 @@ class Looking(Opened):
         return Status(head, files, others, label, tuple(present.warnings))
 
     def log(
-        self, revisions: Sequence[str] = (), *, count: int | None = None
+        self,
+        revisions: Sequence[str] = (),
+        *,
+        count: int | None = None,
+        touching: Sequence[str] = (),
+        paths: Sequence[str] = (),
+        cwd: Path | None = None,
     ) -> Iterator[tuple[CommitId, Commit]]:
-        """Yield commits, children before parents; ``A..B`` leaves out what A has."""
+        """Yield commits, children before parents; ``A..B`` leaves out what A has.
+
+        With ``touching`` (globs of parameters) or ``paths``, only those that changed such
+        parameters or files against each of their parents. At most ``count`` are yielded.
+        """
         tips: list[CommitId] = []
         without: list[CommitId] = []
         for revision in revisions or (HEAD,):
@@ -62,10 +80,20 @@ class Looking(Opened):
             if dots:
                 without.append(self.resolve(left or HEAD))
             tips.append(self.resolve((right or HEAD) if dots else revision))
-        for number, item in enumerate(ancestors(self.store, tips, without=without)):
-            if number == count:
-                return
-            yield item
+        found = ancestors(self.store, tips, without=without)
+        selection = self._selection(touching, paths, cwd)
+        if not selection.is_all:
+            found = (item for item in found if touches(self.store, item[1], selection))
+        yield from islice(found, count)
+
+    def _selection(self, globs: Sequence[str], paths: Sequence[str], cwd: Path | None) -> Selection:
+        wanted = [self.workspace.relative(cwd or self.root, path) for path in paths]
+
+        def covered(path: str, entry: TreeEntry) -> bool:
+            parts = self.workspace.parts(path, entry)
+            return any(covers(pattern, part) for pattern in wanted for part in parts)
+
+        return Selection(covered if paths else None, match_names(globs) if globs else None)
 
     def changes(self, commit: CommitId) -> list[tuple[str, str]]:
         """Return the files that a commit changed against its first parent, and how.
@@ -82,6 +110,20 @@ class Looking(Opened):
             for c in diff_trees(self.store, before, record.tree)
         ]
 
+    def changed_files(self, commit: CommitId) -> list[FileState]:
+        """Return the files that a commit changed against its first parent, with the parameters.
+
+        Nothing where the files of either were given up.
+        """
+        parents = self.store.commit(commit).parents[:1]
+        if self._given_up(commit, *parents):
+            return []
+        before = self.entries(parents[0] if parents else None)
+        return list(compare(self.store, before, self.entries(commit), frozenset()))
+
+    def _given_up(self, *commits: CommitId) -> bool:
+        return any(not self.store.has(self.store.commit(id_).tree) for id_ in commits)
+
     def file_size(self, entry: TreeEntry) -> int:
         """Return the bytes of the files that an entry stands for."""
         return self.workspace.file_size(entry)
@@ -97,21 +139,15 @@ class Looking(Opened):
         self, commit: CommitId, path: str | None, globs: Iterable[str] = ()
     ) -> Iterator[tuple[str, Tensor]]:
         """Yield the parameters of a checkpoint that match any glob, with their records."""
-        path, entry = self.entry(commit, path)
-        if entry.kind != "checkpoint":
-            raise UsageError(f"{path} is a plain file; it has no parameters")
         matches = match_names(globs)
-        record = self.store.checkpoint(CheckpointId(entry.id))
+        _, record = self._checkpoint(commit, path)
         for name, id_ in flatten(self.store, record.params):
             if matches(name):
                 yield name, self.store.tensor(id_)
 
     def tensor(self, commit: CommitId, path: str | None, name: str) -> Tensor:
         """Return one parameter's record; tied names are followed."""
-        path, entry = self.entry(commit, path)
-        if entry.kind != "checkpoint":
-            raise UsageError(f"{path} is a plain file; it has no parameters")
-        record: Checkpoint = self.store.checkpoint(CheckpointId(entry.id))
+        path, record = self._checkpoint(commit, path)
         found = find(self.store, record.params, record.aliases.get(name, name))
         if found is None:
             raise UnknownParameter(
@@ -119,6 +155,21 @@ class Looking(Opened):
                 hint=f"theta ls {short(commit)}:{path}",
             )
         return self.store.tensor(TensorId(found))
+
+    def _checkpoint(self, commit: CommitId, path: str | None) -> tuple[str, Checkpoint]:
+        path, entry = self.entry(commit, path)
+        if entry.kind == "checkpoint":
+            return path, self.store.checkpoint(CheckpointId(entry.id))
+        blob = self.store.blob(BlobId(entry.id))
+        head = bytearray(min(HEAD_BYTES, blob.size))
+        self.store.read_range(blob, 0, memoryview(head))
+        if recognise(bytes(head), path) is None:
+            raise UsageError(f"{path} is a plain file; it has no parameters")
+        raise OpaqueFile(
+            f"the parameters of {path} cannot be read, as the commit warned; "
+            "theta keeps the file byte for byte",
+            hint="save it again with plain tensors only, such as a state_dict",
+        )
 
     def read_tensor(self, tensor: Tensor) -> bytes:
         """Return a tensor's plain bytes, little-endian, C order."""

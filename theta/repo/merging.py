@@ -4,19 +4,11 @@ Owns its steps. Must not know the terminal: whoever is asked about conflicts giv
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from theta.diff import build_tree
 from theta.history import is_ancestor, merge_bases
-from theta.merge import (
-    Decisions,
-    Merged,
-    Plan,
-    Rule,
-    apply_merge,
-    pending,
-    plan_merge,
-    write_recipe,
-)
+from theta.merge import pending
 from theta.progress import SILENT, Progress
 from theta.repo.committing import commit_record
 from theta.repo.opened import MERGE_FILE, Opened
@@ -27,11 +19,14 @@ from theta_store.ids import BlobId, CommitId, TreeId
 from theta_store.records import Tree
 from theta_store.store import HEAD, Operation, RefChange, Session
 
+if TYPE_CHECKING:
+    from theta.merge import Decisions, Merged, Plan, Rule
+
 
 class _Left(Exception):
     """Conflicts are left; nothing was written."""
 
-    def __init__(self, merged: Merged) -> None:
+    def __init__(self, merged: "Merged") -> None:
         super().__init__()
         self.merged = merged
 
@@ -39,8 +34,10 @@ class _Left(Exception):
 class Merging(Opened):
     """The verbs of this file."""
 
-    def plan_merge(self, revision: str, *, allow_unrelated: bool = False) -> Plan:
+    def plan_merge(self, revision: str, *, allow_unrelated: bool = False) -> "Plan":
         """Return what ids alone settle and what is open; no tensor is read."""
+        from theta.merge import Plan, plan_merge
+
         ours = self.head.commit
         if ours is None:
             raise UsageError("there is no commit to merge into", hint="theta commit first")
@@ -62,12 +59,12 @@ class Merging(Opened):
 
     def merge(
         self,
-        plan: Plan,
-        decisions: Decisions,
+        plan: "Plan",
+        decisions: "Decisions",
         *,
         author: Author,
         message: str | None = None,
-        rules: Sequence[Rule] = (),
+        rules: "Sequence[Rule]" = (),
         default: str | None = None,
         wait: bool = False,
         progress: Progress = SILENT,
@@ -76,6 +73,8 @@ class Merging(Opened):
 
         ``wait``: write the files and leave the commit to the user.
         """
+        from theta.merge import apply_merge, write_recipe
+
         self._check_not_merging()
         if is_ancestor(self.store, plan.theirs, plan.ours):
             return MergeAnswer("up to date", plan.ours)
@@ -107,7 +106,7 @@ class Merging(Opened):
             found = tuple(left.merged.conflicts)
             return MergeAnswer("conflicts", None, found, tuple(left.merged.resolved))
 
-    def _fast_forward(self, plan: Plan, progress: Progress) -> MergeAnswer:
+    def _fast_forward(self, plan: "Plan", progress: Progress) -> MergeAnswer:
         head = self.head
         written = self._write_merge(plan, self.entries(plan.theirs), progress)
         change = RefChange(head.branch or HEAD, plan.ours, plan.theirs)
@@ -117,7 +116,7 @@ class Merging(Opened):
             )
         return MergeAnswer("fast-forward", plan.theirs, written=written)
 
-    def _write_merge(self, plan: Plan, entries: Entries, progress: Progress) -> tuple[str, ...]:
+    def _write_merge(self, plan: "Plan", entries: Entries, progress: Progress) -> tuple[str, ...]:
         head = self.entries(plan.ours)
         present = self.workspace.present(head, self.store.hashing(), storing=False)
         written = self.workspace.move(head, present, entries, progress=progress)
@@ -126,8 +125,8 @@ class Merging(Opened):
     def _commit_merge(
         self,
         session: Session,
-        plan: Plan,
-        merged: Merged,
+        plan: "Plan",
+        merged: "Merged",
         recipe: str,
         message: str,
         author: Author,

@@ -180,9 +180,15 @@ class Opened:
         session.flush()
         return id_
 
-    def _publish(self, verb: str, summary: str, *changes: RefChange) -> Operation:
+    def _publish(self, verb: str, summary: str, *changes: RefChange, dry_run: bool = False) -> None:
+        if dry_run:
+            return
         with self.store.session() as session:
-            return session.publish(Operation(0, 0, verb, summary, changes))
+            session.publish(Operation(0, 0, verb, summary, changes))
+
+    def _parts(self, entries: Entries) -> tuple[str, ...]:
+        """Return the paths of the files that entries stand for."""
+        return tuple(p for path, e in entries.items() for p in self.workspace.parts(path, e))
 
 
 def _store_folder(private: Path) -> Path:

@@ -28,7 +28,12 @@ class Tracking(Opened):
         return [path for path in found if any(tracked.covers(w, path) for w in wanted)]
 
     def remove(
-        self, paths: Iterable[str], *, cwd: Path | None = None, delete: bool = False
+        self,
+        paths: Iterable[str],
+        *,
+        cwd: Path | None = None,
+        delete: bool = False,
+        dry_run: bool = False,
     ) -> list[str]:
         """Stop tracking files; they stay on disk unless ``delete``, which HEAD must hold."""
         self.store.check_writable()
@@ -41,21 +46,26 @@ class Tracking(Opened):
         if not gone:
             raise UnknownFile(f"{', '.join(wanted)}: not tracked; nothing was changed")
         if delete:
-            self._delete(head, gone)
+            self._check_saved(head, gone)
+        if dry_run:
+            return gone
+        if delete:
+            for path in gone:
+                (self.root / path).unlink(missing_ok=True)
         self.workspace.set_tracking(tracked.removed(self.workspace.tracking, [*wanted, *gone]))
         return gone
 
-    def _delete(self, head: Entries, paths: Sequence[str]) -> None:
+    def _check_saved(self, head: Entries, paths: Sequence[str]) -> None:
         present = self.workspace.present(head, self.store.hashing(), storing=False)
-        unsaved = [
-            path
+        saved = {
+            part
             for path, entry in present.entries.items()
-            if path in paths and head.get(path) != entry
-        ]
+            if head.get(path) == entry
+            for part in self.workspace.parts_present(path)
+        }
+        unsaved = [path for path in paths if path not in saved and (self.root / path).is_file()]
         if unsaved:
             raise UnsavedChanges(
                 f"{unsaved[0]} holds what no commit has; nothing was deleted",
                 hint="theta commit it first, or delete it yourself",
             )
-        for path in paths:
-            (self.root / path).unlink(missing_ok=True)

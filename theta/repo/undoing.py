@@ -31,8 +31,8 @@ class Undoing(Opened):
         return self.store.operations()
 
     def undo(self, *, progress: Progress = SILENT) -> Undone:
-        """Take the newest operation back that is not undone yet."""
-        target = self.store.undo_target()
+        """Take the newest operation back that is not undone yet and can be."""
+        target = self.undo_target()
         self._check_whole(target.expired)
         undoing = Operation(
             0,
@@ -45,6 +45,20 @@ class Undoing(Opened):
             wrote=target.wrote,
         )
         return self._replay(undoing, target, lambda w, op: append_undo(w, target, op), progress)
+
+    def undo_target(self) -> Operation:
+        """Return the operation that undo takes back.
+
+        Commits given up whose files gc has collected since stay so: undo goes past that operation.
+        """
+        target = self.store.undo_target()
+        while target.expired and not target.changes and not self.store.complete(target.expired):
+            below = target.below
+            found = next((op for op in self.operations() if op.number == below), None)
+            if found is None:
+                return target
+            target = found
+        return target
 
     def redo(self, *, progress: Progress = SILENT) -> Undone:
         """Bring the operation again that the newest undo took back."""

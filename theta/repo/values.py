@@ -4,13 +4,16 @@ Owns their shape. Must not do anything.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from theta.merge import Conflict, Resolution
 from theta.workspace import FileState
 from theta_store.ids import CommitId
 from theta_store.records import Commit
 from theta_store.store import Head, Operation
+
+if TYPE_CHECKING:
+    from theta.merge import Conflict, Resolution
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,11 @@ class Author:
 
 @dataclass(frozen=True)
 class Details:
-    """What a commit may say beyond its message."""
+    """What a commit may say beyond its message.
+
+    ``branch`` is made or goes on while HEAD stays; ``as_name`` is where the one given file or
+    folder goes; ``guards`` (``finite``) refuse a commit for its values.
+    """
 
     amend: bool = False
     allow_empty: bool = False
@@ -31,11 +38,22 @@ class Details:
     step: int | None = None
     metrics: Mapping[str, float] | None = None
     meta: Mapping[str, str] | None = None
+    branch: str | None = None
+    as_name: str | None = None
+    guards: tuple[str, ...] = ()
 
     @property
     def may_be_empty(self) -> bool:
         """Whether a commit without a change of files is wanted."""
         return self.allow_empty or self.amend
+
+    def inherited(self, old: Commit | None) -> "Details":
+        """Return the details of a commit that replaces ``old``: what is not given stays."""
+        if old is None:
+            return self
+        step = old.step if self.step is None else self.step
+        metrics = {**old.metrics, **(self.metrics or {})}
+        return replace(self, step=step, metrics=metrics, meta={**old.meta, **(self.meta or {})})
 
 
 @dataclass(frozen=True)
@@ -68,10 +86,37 @@ class Status:
 
 @dataclass(frozen=True)
 class Moved:
-    """Where HEAD went, and the files written by it."""
+    """Where HEAD went, and the files written and removed by it."""
 
     head: Head
     written: tuple[str, ...]
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What gc removed, or would, and the commits whose files were given up for it.
+
+    ``stored_bytes`` are bytes of forms, ``disk_bytes`` what the disk gets back.
+    """
+
+    records: int
+    chunks: int
+    stored_bytes: int
+    disk_bytes: int
+    expired: tuple[CommitId, ...] = ()
+
+
+@dataclass(frozen=True)
+class Restored:
+    """The files written, and the parameters put into them as ``FILE::PARAM``.
+
+    ``undoable``: something was overwritten, which undo brings back.
+    """
+
+    written: tuple[str, ...]
+    params: tuple[str, ...] = ()
+    undoable: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,7 +141,7 @@ class MergeAnswer:
 
     state: str
     commit: CommitId | None
-    conflicts: tuple[Conflict, ...] = ()
-    resolved: tuple[Resolution, ...] = ()
+    conflicts: "tuple[Conflict, ...]" = ()
+    resolved: "tuple[Resolution, ...]" = ()
     stored_bytes: int = 0
     written: tuple[str, ...] = ()

@@ -5,15 +5,17 @@ commits or the operation log.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from theta.diff import flatten_tree
 from theta.ignore import Ignore
 from theta.progress import SILENT, Progress
 from theta.stat_cache import StatCache
 from theta.workspace import tracking as tracked
+from theta.workspace.ancestry import Ancestry
 from theta.workspace.checkout import (
     check_checkpoint,
     file_sizes,
@@ -23,14 +25,25 @@ from theta.workspace.checkout import (
     write_entry,
 )
 from theta.workspace.items import Item, group
-from theta.workspace.snapshot import Taken, take
 from theta.workspace.status import FileState, ParamState, Records, State, compare
 from theta_store.errors import UnsavedChanges
 from theta_store.ids import CheckpointId, TreeId
 from theta_store.records import TreeEntry
 from theta_store.store import Putter, Store
 
-__all__ = ["Entries", "FileState", "ParamState", "Present", "State", "Workspace"]
+if TYPE_CHECKING:
+    from theta.workspace.snapshot import Taken
+
+__all__ = [
+    "Ancestry",
+    "Entries",
+    "FileState",
+    "Move",
+    "ParamState",
+    "Present",
+    "State",
+    "Workspace",
+]
 
 TRACKING_FILE = "workspace.json"
 CACHE_FILE = "stat-cache"
@@ -46,6 +59,15 @@ class Present:
     files: frozenset[str] = frozenset()
     warnings: list[str] = field(default_factory=list)
     plain_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Move:
+    """Files to write, paths to remove, and files that are tracked again."""
+
+    writes: Entries
+    removes: tuple[str, ...]
+    returns: tuple[str, ...]
 
 
 class Workspace:
@@ -96,8 +118,13 @@ class Workspace:
         wide = [pattern for pattern in tracking.patterns if pattern not in named]
         if wide:
             found |= {p for p in self.walk() if any(tracked.covers(w, p) for w in wide)}
-        gone = {*tracking.removed, *tracking.absent}
+        gone = {*tracking.removed, *self._not_checked_out(tracking, head)}
         return sorted(path for path in found if path not in gone)
+
+    def _not_checked_out(self, tracking: tracked.Tracking, head: Entries) -> set[str]:
+        """Return the files of HEAD that were never here; one that has appeared is looked after."""
+        absent = {p for p in tracking.absent if p in head and not (self.root / p).is_file()}
+        return {part for path in absent for part in self.parts(path, head[path])}
 
     def untracked_paths(self, head: Entries) -> list[str]:
         """Return the files on disk that are neither tracked nor ignored."""
@@ -136,8 +163,9 @@ class Workspace:
                 result.entries |= known
                 result.plain_bytes += sum(self._size(part) for part in item.parts)
         progress.begin("reading", sum(self._size(part) for item in todo for part in item.parts))
+        ancestry = Ancestry(self._store, [head]) if storing else None
         for item in todo:
-            taken = take(putter, self.root, item, progress)
+            taken = self._take(putter, item, progress, ancestry)
             result.entries |= taken.entries
             result.warnings += taken.warnings
             result.plain_bytes += taken.plain_bytes
@@ -162,28 +190,35 @@ class Workspace:
         """Turn the files of ``head`` into those of ``target``; return the paths written.
 
         A file that differs from both, or an untracked one in the way, is `UnsavedChanges` before
-        anything is touched, unless ``force``.
+        anything is touched. ``force`` overwrites, also what differs from an unchanged target.
         """
+        plan = self.plan_move(head, present, target, force=force)
+        written = self.write(plan.writes, progress=progress)
+        remove_files(self.root, plan.removes)
+        # What was written is tracked again, even if ``rm`` had taken it out on another branch.
+        self._bring_back(plan.returns)
+        return written
+
+    def plan_move(
+        self, head: Entries, present: Present, target: Entries, *, force: bool = False
+    ) -> Move:
+        """Return what `move` would do, or raise what it would."""
         changed = {p: e for p, e in target.items() if head.get(p) != e}
         gone = {p: e for p, e in head.items() if p not in target}
-        if not force:
+        if force:
+            absent = set(self.tracking.absent) - present.entries.keys()
+            changed |= {p: e for p, e in target.items() if p not in absent}
+        else:
             self._check_clean(head, present, changed, gone)
         writes = {p: e for p, e in changed.items() if present.entries.get(p) != e}
         kept = {part for path, entry in target.items() for part in self.parts(path, entry)}
-        written = self.write(writes, progress=progress)
         # Files of a changed model that its new version does not have go as well.
         stale = {**gone, **{p: head[p] for p in changed if p in head}}
         old = {part for path, entry in stale.items() for part in self.parts(path, entry)}
-        remove_files(self.root, sorted(old - kept))
-        # What was written is tracked again, even if ``rm`` had taken it out on another branch.
-        self._bring_back(changed)
-        return written
+        return Move(writes, tuple(sorted(old - kept)), tuple(changed))
 
     def _bring_back(self, paths: Iterable[str]) -> None:
-        tracking = self.tracking
-        back = tracked.returned(tracking, paths)
-        if back != tracking:
-            self.set_tracking(back)
+        self._change_tracking(lambda old: tracked.returned(old, paths))
 
     def write(self, entries: Entries, *, progress: Progress = SILENT) -> list[str]:
         """Write entries to disk, each file atomically, and remember them in the stat cache."""
@@ -227,9 +262,50 @@ class Workspace:
         """Read files whether they are tracked or not, each for itself."""
         result = Present()
         for path in paths:
-            taken = take(putter, self.root, Item(path, (path,)), progress)
+            taken = self._take(putter, Item(path, (path,)), progress)
             result.entries |= taken.entries
         return result
+
+    def take_as(
+        self,
+        source: Path,
+        name: str,
+        putter: Putter,
+        before: Entries,
+        progress: Progress = SILENT,
+    ) -> Present:
+        """Read a file or folder, tracked or not, as the entries of ``name``, after ``before``."""
+        from theta.workspace.renamed import take_as
+
+        hints = Ancestry(self._store, [before]).hints
+        taken = take_as(putter, self.root, source, name, progress, hints)
+        for path in taken.entries:
+            safe_path(self.root, path)
+        return Present(taken.entries, frozenset(), taken.warnings, taken.plain_bytes)
+
+    def leave_out(self, paths: Iterable[str]) -> None:
+        """Note which of these files, HEAD's soon, are not here: they were never checked out."""
+        missing = [path for path in paths if not (self.root / path).is_file()]
+        self._change_tracking(lambda old: tracked.left_out(old, missing))
+
+    def settle(self, held: Entries) -> None:
+        """Forget what the tracking no longer needs to know once HEAD holds these files."""
+        missing = {path for path in held if not (self.root / path).is_file()}
+        self._change_tracking(lambda old: tracked.settled(old, held, missing))
+
+    def _change_tracking(self, change: Callable[[tracked.Tracking], tracked.Tracking]) -> None:
+        before = self.tracking
+        after = change(before)
+        if after != before:
+            self.set_tracking(after)
+
+    def _take(
+        self, putter: Putter, item: Item, progress: Progress, ancestry: Ancestry | None = None
+    ) -> "Taken":
+        # Formats bring numpy; a workspace in which nothing changed does without them.
+        from theta.workspace.snapshot import take
+
+        return take(putter, self.root, item, progress, None if ancestry is None else ancestry.hints)
 
     def _check_clean(
         self, head: Entries, present: Present, changed: Entries, gone: Entries
@@ -262,7 +338,7 @@ class Workspace:
         whole = len(item.parts) > 1 and first.kind == "checkpoint"
         return {item.path: first} if whole else found
 
-    def _remember(self, cache: StatCache, item: Item, taken: Taken) -> None:
+    def _remember(self, cache: StatCache, item: Item, taken: "Taken") -> None:
         whole = taken.entries.get(item.path)
         for part, status in taken.stats.items():
             entry = taken.entries.get(part, whole)

@@ -4,15 +4,13 @@ Owns writing one file whole or not at all (temporary file, fsync, rename) and th
 written. Must not decide which files to write, nor know refs.
 """
 
-import secrets
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from theta.formats.base import TensorSpec
-from theta.formats.joining import plan_join
 from theta.formats.layout import decode_layout
 from theta.formats.writing import FileWriter
 from theta.params import flatten
@@ -109,7 +107,7 @@ def write_entry(
 def _write_blob(
     store: Store, target: Path, blob: Blob, entry: TreeEntry, progress: Progress
 ) -> None:
-    with _replacing(target, blob.size, executable=entry.executable) as out:
+    with replacing(target, blob.size, executable=entry.executable) as out:
         store.read_into([(blob, BlobSink(out))], progress=progress.advance)
 
 
@@ -121,9 +119,12 @@ def _write_part(
     entry: TreeEntry,
     progress: Progress,
 ) -> None:
+    from theta.formats.base import TensorSpec
+    from theta.formats.joining import plan_join
+
     layout = decode_layout(store.read_bytes(file.layout))
     specs = {name: TensorSpec(name, t.dtype, t.shape) for name, t in tensors.items()}
-    with _replacing(target, layout.size, executable=entry.executable) as out:
+    with replacing(target, layout.size, executable=entry.executable) as out:
         plan = plan_join(layout, file.literals, out, specs)
         store.read_into(
             ((tensors[name], sink) for name, sink in plan.sinks.items()),
@@ -133,7 +134,7 @@ def _write_part(
 
 
 @contextmanager
-def _replacing(target: Path, size: int, *, executable: bool) -> Iterator[FileWriter]:
+def replacing(target: Path, size: int, *, executable: bool) -> Iterator[FileWriter]:
     """Lend a temporary file that takes the target's place when all went well."""
     target.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(target.parent).free
@@ -143,7 +144,7 @@ def _replacing(target: Path, size: int, *, executable: bool) -> Iterator[FileWri
             "the file was left as it is",
             hint="theta gc --dry-run",
         )
-    name = f"{TEMPORARY}{secrets.token_hex(6)}"
+    name = f"{TEMPORARY}{os.urandom(6).hex()}"
     out = FileWriter(target.parent / name, size, mode=0o777 if executable else 0o666)
     try:
         yield out

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from theta.formats.sharded import shards_of
-
 INDEX_SUFFIX = ".index.json"
 INDEX_BYTES = 64 << 20
 
@@ -40,6 +38,8 @@ def group(root: Path, paths: Iterable[str]) -> list[Item]:
 def _shards(root: Path, path: str) -> tuple[str, ...]:
     if not path.endswith(INDEX_SUFFIX) or (root / path).stat().st_size > INDEX_BYTES:
         return ()
+    from theta.formats.sharded import shards_of
+
     names = shards_of((root / path).read_bytes()) or ()
     shards = tuple(_beside(path, names))
     return shards if all((root / shard).is_file() for shard in shards) else ()

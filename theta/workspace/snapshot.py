@@ -6,7 +6,7 @@ the putter may be a session or its dry twin.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +21,10 @@ from theta.params import build_params
 from theta.progress import Progress
 from theta.workspace.items import Item
 from theta_store.dtypes import dtype
-from theta_store.errors import MalformedFile, ResourceError, UnsafePickle
+from theta_store.errors import MalformedFile, OpaqueFile, ResourceError
 from theta_store.ids import BlobId, CheckpointId, ParamsId, RecordId, TensorId
 from theta_store.records import Checkpoint, File, Params, TreeEntry
-from theta_store.store import Putter, StoredTensor
+from theta_store.store import Hints, Putter, StoredTensor
 
 
 @dataclass
@@ -37,16 +37,24 @@ class Taken:
     plain_bytes: int = 0
 
 
-def take(putter: Putter, root: Path, item: Item, progress: Progress) -> Taken:
-    """Read an item and return its entries; a file that changes meanwhile is a `ResourceError`."""
+HintsOf = Callable[[str], Hints]
+
+
+def take(
+    putter: Putter, root: Path, item: Item, progress: Progress, hints: HintsOf | None = None
+) -> Taken:
+    """Read an item and return its entries; a file that changes meanwhile is a `ResourceError`.
+
+    ``hints`` says of an entry's path where its parameters may have come from.
+    """
     taken = Taken()
     with ExitStack() as stack:
         readers = {part: stack.enter_context(FileReader(root / part)) for part in item.parts}
-        if len(item.parts) > 1 and _take_model(putter, item, readers, taken, progress):
+        if len(item.parts) > 1 and _take_model(putter, item, readers, taken, progress, hints):
             pass
         else:
             for part, reader in readers.items():
-                taken.entries[part] = _take_file(putter, part, reader, taken, progress)
+                taken.entries[part] = _take_file(putter, part, reader, taken, progress, hints)
         for part, reader in readers.items():
             _check_unchanged(part, reader)
             taken.stats[part] = reader.stat
@@ -63,12 +71,17 @@ def _check_unchanged(part: str, reader: FileReader) -> None:
 
 
 def _take_file(
-    putter: Putter, path: str, reader: FileReader, taken: Taken, progress: Progress
+    putter: Putter,
+    path: str,
+    reader: FileReader,
+    taken: Taken,
+    progress: Progress,
+    hints: HintsOf | None,
 ) -> TreeEntry:
     scan = _scan(path, reader, taken)
     if scan is None:
         return _take_blob(putter, path, reader, progress)
-    stored = list(_put(putter, path, scan, progress))
+    stored = list(_put(putter, path, scan, progress, None if hints is None else hints(path)))
     record = _checkpoint(putter, scan, ((("", scan),)), {item.name: item.id for item in stored})
     return _entry(path, "checkpoint", record, reader)
 
@@ -79,6 +92,7 @@ def _take_model(
     readers: Mapping[str, FileReader],
     taken: Taken,
     progress: Progress,
+    hints: HintsOf | None,
 ) -> bool:
     """Take an index and its shards as one checkpoint; False when they do not make one."""
     index = readers[item.path].read(0, readers[item.path].size)
@@ -94,8 +108,10 @@ def _take_model(
         taken.warnings.append(f"{error}; its files are kept one by one")
         return False
     leaves: dict[str, TensorId] = {}
+    given = None if hints is None else hints(item.path)
     for part in item.parts[1:]:
-        leaves |= {s.name: s.id for s in _put(putter, part, scans[Path(part).name], progress)}
+        found = _put(putter, part, scans[Path(part).name], progress, given)
+        leaves |= {stored.name: stored.id for stored in found}
     named = (("", files[0][1]), *files[1:])
     record = _checkpoint(putter, files[1][1], named, leaves)
     taken.entries[item.path] = _entry(item.path, "checkpoint", record, readers[item.path])
@@ -103,14 +119,14 @@ def _take_model(
 
 
 def _scan(path: str, reader: FileReader, taken: Taken) -> Scan | None:
-    """Return what a format finds; None for a plain file and for a pickle that is not safe."""
+    """Return what a format finds; None for a plain file and for an opaque one."""
     head = reader.read(0, min(HEAD_BYTES, reader.size))
     found = recognise(head, Path(path).name)
     if found is None:
         return None
     try:
         return found.scan(reader)
-    except UnsafePickle as error:
+    except OpaqueFile as error:
         taken.warnings.append(f"{path}: {error}; kept byte for byte, without parameters")
         return None
     except MalformedFile as error:
@@ -125,9 +141,11 @@ def _refused(path: str, error: MalformedFile) -> MalformedFile:
     )
 
 
-def _put(putter: Putter, path: str, scan: Scan, progress: Progress) -> Iterator[StoredTensor]:
+def _put(
+    putter: Putter, path: str, scan: Scan, progress: Progress, hints: Hints | None
+) -> Iterator[StoredTensor]:
     crcs: dict[str, int] = {}
-    for stored in putter.put_tensors(scan.tensors.items(), crc=bool(scan.checks)):
+    for stored in putter.put_tensors(scan.tensors.items(), crc=bool(scan.checks), hints=hints):
         source = scan.tensors[stored.name]
         progress.advance(dtype(source.dtype).size_of(tuple(source.shape)))
         if scan.checks:

@@ -10,7 +10,7 @@ is not.
 
 import fnmatch
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -86,12 +86,30 @@ def removed(tracking: Tracking, paths: Iterable[str]) -> Tracking:
         tracking,
         patterns=tuple(pattern for pattern in tracking.patterns if pattern not in gone),
         removed=tuple(dict.fromkeys((*tracking.removed, *gone))),
+        absent=tuple(path for path in tracking.absent if path not in gone),
     )
 
 
-def kept_out(tracking: Tracking, paths: Iterable[str]) -> Tracking:
-    """Return the tracking in which only these files are taken out."""
-    return msgspec.structs.replace(tracking, removed=tuple(paths))
+def settled(tracking: Tracking, held: Container[str], missing: Container[str]) -> Tracking:
+    """Return the tracking after a commit that holds ``held``, of which ``missing`` are not on disk.
+
+    What ``rm`` took out is forgotten once neither the commit nor a pattern brings it back.
+    """
+    return msgspec.structs.replace(
+        tracking,
+        removed=tuple(
+            path
+            for path in tracking.removed
+            if path in held or any(covers(p, path) for p in tracking.patterns)
+        ),
+        absent=tuple(path for path in tracking.absent if path in missing),
+    )
+
+
+def left_out(tracking: Tracking, paths: Iterable[str]) -> Tracking:
+    """Return the tracking in which these files of HEAD were never checked out."""
+    back = returned(tracking, paths)
+    return msgspec.structs.replace(back, absent=tuple(sorted({*back.absent, *paths})))
 
 
 def returned(tracking: Tracking, paths: Iterable[str]) -> Tracking:

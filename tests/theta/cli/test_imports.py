@@ -1,0 +1,108 @@
+"""What each verb imports: torch never, numpy and rich only where they are needed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from theta.repo import Author, Repo
+
+ADA = Author("Ada <ada@example.org>")
+DRIVER = """
+import sys
+from theta.__main__ import main
+try:
+    main()
+finally:
+    sys.stderr.write("\\n" + " ".join(sys.modules))
+"""
+HEAVY = frozenset({"torch", "numpy", "rich", "zstandard", "tomlkit", "asyncio", "pathspec"})
+# Locks are for those who write, threads for those who read or write payload.
+WRITING = frozenset({"filelock", "concurrent.futures", "theta_store.codecs"})
+LIGHT = (
+    "log",
+    "log --oneline -n 1",
+    "log --graph",
+    "log --json",
+    "status",
+    "status --json",
+    "branch",
+    "branch --json",
+    "tag",
+    "op log",
+    "show",
+    "undo --dry-run",
+    "log --help",
+    "log --unknown",
+)
+READING = ("ls", "ls HEAD:m.safetensors", "cat HEAD::w", "diff", "diff HEAD~1 HEAD", "du", "fsck")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository whose file the stat cache can trust."""
+    folder = tmp_path_factory.mktemp("work")
+    path = folder / "m.safetensors"
+    with Repo.init(folder) as repo:
+        for seed in (1, 2):
+            values = np.random.default_rng(seed).standard_normal((40, 50), np.float32)
+            save_file({"w": values}, path)
+            os.utime(path, (1_700_000_000 + seed, 1_700_000_000 + seed))
+            repo.add(["m.safetensors"])
+            repo.commit(f"seed {seed}", author=ADA)
+        repo.create_branch("other")
+        repo.create_tag("v1")
+    return folder
+
+
+def _modules(folder: Path, command: str) -> tuple[int, set[str]]:
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, *command.split()],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env={**os.environ, "THETA_CONFIG": "nowhere.toml"},
+    )
+    return done.returncode, set(done.stderr.rsplit("\n", 1)[1].split())
+
+
+@pytest.mark.parametrize("command", LIGHT)
+def test_a_verb_that_reads_no_values_imports_nothing_heavy(folder: Path, command: str) -> None:
+    code, modules = _modules(folder, command)
+    assert code == (2 if "unknown" in command else 0)
+    assert "typer" in modules
+    assert not modules & (HEAVY | WRITING)
+
+
+@pytest.mark.parametrize("command", ["--version", "-V"])
+def test_the_version_is_told_before_typer_is_imported(folder: Path, command: str) -> None:
+    code, modules = _modules(folder, command)
+    assert code == 0
+    assert not modules & (HEAVY | WRITING | {"typer", "msgspec", "lmdb", "theta.cli"})
+
+
+@pytest.mark.parametrize("command", READING)
+def test_no_verb_that_reads_values_imports_torch(folder: Path, command: str) -> None:
+    code, modules = _modules(folder, command)
+    assert code == 0
+    assert not modules & {"torch", "rich"}
+
+
+def test_the_test_sees_what_is_imported(folder: Path) -> None:
+    assert {"numpy", "zstandard"} <= _modules(folder, "cat HEAD::w")[1]
+
+
+def test_a_changed_torch_file_is_read_without_torch(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save({"w": torch.ones(3)}, tmp_path / "m.pt")
+    with Repo.init(tmp_path) as repo:
+        repo.add(["m.pt"])
+    for command in ("status", "commit -m first --json", "checkout --force HEAD"):
+        code, modules = _modules(tmp_path, command)
+        assert code == 0, command
+        assert not modules & {"torch", "rich"}, command

@@ -1,0 +1,161 @@
+"""``restore``: files, or single parameters, as a commit has them.
+
+Owns its steps. Must not know the terminal. What is overwritten is stored first, and one operation
+says so, which undo takes back.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from theta.checkpoint import Reader, named_leaves, transplanted
+from theta.params import match_names
+from theta.progress import SILENT, Progress
+from theta.repo.opened import Opened
+from theta.repo.values import Restored
+from theta.workspace import Entries, Present
+from theta.workspace import tracking as tracked
+from theta.workspace.status import ParamReader
+from theta_store.errors import UnknownFile, UnknownParameter, UnsavedChanges
+from theta_store.ids import CommitId, TensorId, short
+from theta_store.store import HEAD, Hashing, Operation, Session
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What will be written, what of the workspace that overwrites, and the parameters replaced."""
+
+    writes: Entries
+    lost: Entries
+    params: tuple[str, ...] = ()
+
+
+class Restoring(Opened):
+    """The verbs of this file."""
+
+    def restore(
+        self,
+        paths: Sequence[str],
+        *,
+        source: str = HEAD,
+        params: Sequence[str] = (),
+        cwd: Path | None = None,
+        dry_run: bool = False,
+        progress: Progress = SILENT,
+    ) -> Restored:
+        """Write files as a commit has them; with ``params`` (globs), only those parameters.
+
+        Parameters go into the files as they are on disk now, saved or not; they must be there with
+        the same dtype and shape. What is overwritten is stored first, for undo.
+        """
+        commit = self.resolve(source)
+        wanted = [self.workspace.relative(cwd or self.root, path) for path in paths]
+        chosen = self._chosen(commit, source, wanted)
+
+        def plan(putter: Session | Hashing) -> _Plan:
+            present = self._look(putter, progress)
+            if params:
+                return self._plan_params(putter, present, chosen, params, source)
+            return self._plan_files(present, chosen)
+
+        def work(session: Session) -> Restored:
+            todo = plan(session)
+            saved = self._save(session, todo.lost) if todo.lost else None
+            if saved is not None:
+                summary = " ".join([*wanted, *(f"-p {glob}" for glob in params)])
+                operation = Operation(0, 0, "restore", summary, (), saved=saved, wrote=True)
+                # Before anything is overwritten: a crash in between loses nothing.
+                session.publish(operation, commits=[saved])
+            written = self.workspace.write(todo.writes, progress=progress)
+            return Restored(tuple(written), todo.params, undoable=saved is not None)
+
+        if dry_run:
+            todo = plan(self.store.hashing())
+            parts = self._parts(todo.writes) if not params else self._parts_here(todo.writes)
+            return Restored(parts, todo.params, undoable=bool(todo.lost))
+        restored = self._retried(work)
+        tracking = self.workspace.tracking
+        self.workspace.set_tracking(tracked.returned(tracking, chosen))
+        return restored
+
+    def _chosen(self, commit: CommitId, source: str, wanted: Sequence[str]) -> Entries:
+        chosen = {
+            path: entry
+            for path, entry in self.entries(commit).items()
+            if any(tracked.covers(w, p) for w in wanted for p in self.workspace.parts(path, entry))
+        }
+        if not chosen:
+            raise UnknownFile(
+                f"{short(commit)} holds no file {', '.join(wanted)}", hint=f"theta ls {source}"
+            )
+        return chosen
+
+    def _look(self, putter: Session | Hashing, progress: Progress) -> Present:
+        head = self.entries(self.head.commit)
+        storing = isinstance(putter, Session)
+        return self.workspace.present(head, putter, storing=storing, progress=progress)
+
+    def _parts_here(self, paths: Iterable[str]) -> tuple[str, ...]:
+        return tuple(part for path in paths for part in self.workspace.parts_present(path))
+
+    def _plan_files(self, present: Present, chosen: Entries) -> _Plan:
+        blocked = self.workspace.in_the_way(present, chosen)
+        if blocked:
+            raise UnsavedChanges(
+                f"{blocked[0]} is not tracked and would be overwritten; nothing was changed",
+                hint=f"theta add {blocked[0]}, or move it away",
+            )
+        writes = {p: e for p, e in chosen.items() if present.entries.get(p) != e}
+        return _Plan(writes, {p: present.entries[p] for p in writes if p in present.entries})
+
+    # Parameters ---------------------------------------------------------------------------
+
+    def _plan_params(
+        self,
+        putter: Session | Hashing,
+        present: Present,
+        chosen: Entries,
+        globs: Sequence[str],
+        source: str,
+    ) -> _Plan:
+        reader = self._reader_of(putter)
+        writes, lost, names = {}, {}, []
+        for path, donors in self._donors(chosen, globs, source).items():
+            now = present.entries.get(path)
+            if now is None or now.kind != "checkpoint":
+                raise UnknownFile(
+                    f"{path} is not here as a tracked checkpoint; nothing was changed",
+                    hint=f"theta restore --source {source} {path}",
+                )
+            made = transplanted(reader, putter, path, now, donors)
+            names += [f"{path}::{name}" for name in donors]
+            if made.id != now.id:
+                writes[path], lost[path] = made, now
+        return _Plan(writes, lost, tuple(names))
+
+    def _donors(
+        self, chosen: Entries, globs: Sequence[str], source: str
+    ) -> dict[str, dict[str, TensorId]]:
+        """Return the parameters of the source that match, by file."""
+        matches = match_names(globs)
+        found: dict[str, dict[str, TensorId]] = {}
+        for path, entry in chosen.items():
+            if entry.kind == "checkpoint":
+                leaves = named_leaves(self.store, entry)
+                donors = {name: id_ for name, id_ in leaves.items() if matches(name)}
+                if donors:
+                    found[path] = donors
+        if not found:
+            files = ", ".join(chosen)
+            raise UnknownParameter(
+                f"no parameter of {files} in {source} matches {', '.join(globs)}",
+                hint=f"theta ls {source}:{next(iter(chosen))}",
+            )
+        return found
+
+    def _reader_of(self, putter: Session | Hashing) -> Reader:
+        """Return what reads the records of the files on disk as well."""
+        if isinstance(putter, Hashing):
+            return ParamReader(putter)
+        putter.flush()
+        return self.store
