@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: test demo lint types layers clean
+.PHONY: test demo docs bench-storage lint types layers clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -17,6 +17,18 @@ test: $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/python docs/examples/run_demo.py
+
+# Trains small models first (kept in .benchmarks), then takes about ten minutes; git-lfs, if it is
+# there, and git-theta are run for real.
+bench-storage: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group bench
+	nice -n 10 $(BIN)/python -m benchmarks.storage_sizes
+
+# The pages that are made from the program itself.
+docs: $(STAMP)
+	$(BIN)/python docs/generate_cli.py
+	$(BIN)/python docs/generate_python.py
+	$(BIN)/python docs/generate_layers.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
