@@ -12,7 +12,7 @@ from theta.history import ancestors
 from theta.progress import SILENT, Progress
 from theta.repo.opened import Opened
 from theta.workspace import Ancestry
-from theta_store.hints import Hint
+from theta_store.hints import Base, Hint
 from theta_store.ids import CheckpointId, CommitId, TensorId
 from theta_store.records import Commit
 from theta_store.store import HEAD
@@ -51,6 +51,7 @@ class Repacking(Opened):
                 continue
             hints = ancestry.hints(path)
             for name, tensor in ancestry.named(CheckpointId(entry.id)).items():
-                given = hints(name)
+                # What is as the parent has it was looked at with the parent.
+                given = [hint for hint in hints(name) if hint != Base(tensor)]
                 if given:
                     yield tensor, given
