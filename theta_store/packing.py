@@ -56,7 +56,7 @@ def pack(
         reading = Needs(chunks, chain, scratch)
         candidates = [
             found
-            for claim in (*claims, *_from_further_back(claims, chain, level))
+            for claim in (*claims, *_from_further_back(claims, chain))
             if (found := _candidate(claim, id_, len(plain), reading)) is not None
         ]
     except IntegrityError:
@@ -75,19 +75,22 @@ def pack(
     return None
 
 
-def _from_further_back(claims: Sequence[Claim], chain: Chain, level: Level) -> list[Claim]:
+def _from_further_back(claims: Sequence[Claim], chain: Chain) -> list[Claim]:
     """Return the bases of bases: an update may have been taken back, another one made instead.
 
-    Reading the base has read them anyway. A base that is itself one small step on needs no second
-    look at commit.
+    Reading the base has read them anyway. Not where the base is a delta: the next step of a run
+    would stay with an ever older base instead of making a new one once in a while.
     """
     found = []
     for claim in claims:
         if claim.predictor == SAME:
             form = chain.forms[ChunkId(claim.needs[0].id)]
-            near = form.predictor == SAME and level == "fast"
             below = next((n for n in form.needs if n.kind == "chunk"), None)
-            if below is not None and not near and chain.plain_bytes(below) == form.plain:
+            if (
+                below is not None
+                and form.predictor != SAME
+                and chain.plain_bytes(below) == form.plain
+            ):
                 found.append(Claim(SAME, b"", (Need("chunk", below.id, 0, form.plain),)))
     return found
 
