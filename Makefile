@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: test demo docs bench-storage lint types layers clean
+.PHONY: test thorough demo docs bench-storage lint types layers clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -14,6 +14,11 @@ $(STAMP): pyproject.toml constraints.txt
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q
+
+# What CI runs a little of, in full: 10,000 forms, 200 kills.
+thorough: $(STAMP)
+	$(BIN)/python -m pytest -q tests/store/test_forms_round_trip.py --hypothesis-profile=thorough
+	$(BIN)/python -m tests.store.repack_race --kills 200
 
 demo: $(STAMP)
 	$(BIN)/python docs/examples/run_demo.py
