@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from theta_store.chunking import chunks_within, ranges_of
+from theta_store.codecs.exponents import Order, order_of
 from theta_store.db import Reader
 from theta_store.errors import HashMismatch, IntegrityError, MissingObject
 from theta_store.forms import NO_PREDICTOR, Form, Need
@@ -182,6 +183,7 @@ class Needs:
     scratch: Scratch
     depth: int = 0
     _memo: dict[ChunkId, Bytes] = field(default_factory=dict)
+    _orders: dict[tuple[ChunkId, int], Order] = field(default_factory=dict)
 
     def chunk(self, id_: ChunkId) -> Bytes:
         """Return the plain bytes of a needed chunk."""
@@ -194,6 +196,14 @@ class Needs:
             # Entered before it is filled, so that no need below it takes its place in scratch.
             self._memo[id_] = found
             self.chunks.decode(id_, found.data, self, self.scratch)
+        return found
+
+    def order(self, id_: ChunkId, code: int, width: int) -> Order:
+        """Return the order of a needed chunk's exponents; a chain is sorted by one key."""
+        found = self._orders.get((id_, code))
+        if found is None:
+            found = order_of(self.chunk(id_), code, width, self.scratch)
+            self._orders[id_, code] = found
         return found
 
     def shared(self, id_: ChunkId) -> Bytes:

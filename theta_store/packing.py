@@ -63,7 +63,7 @@ def pack(
         # A base that is damaged or gone must not keep anybody from storing what he has.
         return None
     while candidates:
-        form = encode_guessed(plain, candidates, dtype=dtype, level=level, scratch=scratch)
+        form = encode_guessed(plain, candidates, reading, dtype=dtype, level=level, scratch=scratch)
         if form is None:
             return None
         payload = _payload(id_, len(plain), form, 1 + chain.depth(form.needs))
@@ -114,7 +114,7 @@ def _same(claim: Claim, id_: ChunkId, size: int, reading: Needs) -> Candidate | 
     need = Need("chunk", base, 0, size)
     if chain.depth([need]) >= DEPTH or chain.needs([need], id_):
         return None
-    return Candidate(SAME, b"", (need,), reading.chunk(base), key=(root, reading.chunk(root)))
+    return Candidate(SAME, b"", (need,), reading.chunk(base), key=root)
 
 
 def _payload(id_: ChunkId, size: int, made: EncodedForm, depth: int) -> Payload:

@@ -6,7 +6,7 @@ not know volumes, the index, records, nor where guesses come from.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -24,7 +24,8 @@ from theta_store.codecs import (
     Sorted,
     Zstd,
 )
-from theta_store.codecs.exponents import exponent_code
+from theta_store.codecs.exponents import Order, exponent_code
+from theta_store.codecs.sorted import code_of
 from theta_store.dtypes import DType
 from theta_store.errors import ForeignRepository, IntegrityError
 from theta_store.forms import NO_PREDICTOR, Form, Need
@@ -50,12 +51,19 @@ _PLANED = frozenset({"float", "complex", "block", "opaque"})
 _WIDTHS = frozenset({1, 2, 4, 8})
 
 
+class Reading(NeedSource, Protocol):
+    """Where needs come from, and the orders of sort keys, each made once."""
+
+    def order(self, id_: ChunkId, code: int, width: int) -> Order:
+        """Return the order of a chunk's words by their exponents."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A guess at a chunk, with what has to be written down to make it again.
 
     ``computed`` says that floating-point arithmetic made it. ``key`` names the chunk whose
-    exponents may sort the residual, and its plain bytes; None where there is none.
+    exponents may sort the residual; None where there is none.
     """
 
     predictor: int
@@ -63,7 +71,7 @@ class Candidate:
     needs: tuple[Need, ...]
     plain: Bytes
     computed: bool = False
-    key: tuple[ChunkId, Bytes] | None = None
+    key: ChunkId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,7 @@ def encode_alone(plain: memoryview, *, dtype: DType | None, scratch: Scratch) ->
 def encode_guessed(
     plain: memoryview,
     candidates: Sequence[Candidate],
+    reading: Reading,
     *,
     dtype: DType,
     level: Level,
@@ -124,7 +133,7 @@ def encode_guessed(
     made = [
         form
         for found, candidate in tried
-        for form in _forms(plain, candidate, found, dtype, level, scratch)
+        for form in _forms(plain, candidate, found, reading, dtype, level, scratch)
     ]
     best = min(made, key=_cost)
     return best if len(best.payload) <= limit else None
@@ -134,26 +143,34 @@ def _forms(
     plain: memoryview,
     candidate: Candidate,
     found: estimate.Residual,
+    reading: Reading,
     dtype: DType,
     level: Level,
     scratch: Scratch,
 ) -> list[EncodedForm]:
     quick = _BITMAP if found.unchanged > MOSTLY_UNCHANGED else _DELTA
-    forms = [_encode(plain, candidate, quick, dtype, scratch)]
-    if level == "max" and candidate.key is not None and exponent_code(dtype) is not None:
-        forms.append(_encode(plain, candidate, _SORTED, dtype, scratch))
+    guess = Guess(candidate.plain)
+    forms = [_encode(plain, candidate, guess, quick, dtype, scratch)]
+    code = exponent_code(dtype)
+    if level == "max" and candidate.key is not None and code is not None:
+        order = reading.order(candidate.key, code, dtype.width)
+        sorting = Guess(candidate.plain, reading.chunk(candidate.key), order)
+        forms.append(_encode(plain, candidate, sorting, _SORTED, dtype, scratch))
     return forms
 
 
 def _encode(
-    plain: memoryview, candidate: Candidate, codec: ResidualCodec, dtype: DType, scratch: Scratch
+    plain: memoryview,
+    candidate: Candidate,
+    guess: Guess,
+    codec: ResidualCodec,
+    dtype: DType,
+    scratch: Scratch,
 ) -> EncodedForm:
-    sorting = codec is _SORTED and candidate.key is not None
-    guess = Guess(candidate.plain, candidate.key[1] if sorting and candidate.key else None)
     residual = codec.encode(plain, guess, dtype=dtype, scratch=scratch)
     needs = candidate.needs
-    if sorting and candidate.key is not None:
-        needs = (*needs, Need("chunk", candidate.key[0], 0, len(plain)))
+    if guess.key is not None and candidate.key is not None:
+        needs = (*needs, Need("chunk", candidate.key, 0, len(plain)))
     return EncodedForm(
         codec.number,
         codec.version,
@@ -183,7 +200,7 @@ def decode_chunk(
 
 
 def decode_residual(
-    form: Form, payload: memoryview, needs: NeedSource, out: memoryview, scratch: Scratch
+    form: Form, payload: memoryview, needs: Reading, out: memoryview, scratch: Scratch
 ) -> None:
     """Fill ``out`` with the plain bytes of a form that has a predictor."""
     codec = _RESIDUAL.get((form.codec, form.version))
@@ -191,17 +208,18 @@ def decode_residual(
         raise _newer(form.codec, form.version)
     _check_width(form.width)
     params, residual = split_head(payload)
-    key = None
-    own = form.needs
+    key, order, own = None, None, form.needs
     if codec.number == _SORTED.number:
         own, last = form.needs[:-1], form.needs[-1:]
         if not last or last[0].kind != "chunk":
             raise IntegrityError("a sorted residual names no key")
-        key = needs.chunk(ChunkId(last[0].id))
+        id_ = ChunkId(last[0].id)
+        key = needs.chunk(id_)
+        order = needs.order(id_, code_of(residual), form.width)
     plain = predict(form.predictor, params, own, len(out), needs)
     if key is not None and len(key) != len(out):
         raise IntegrityError("a sort key has another length than its chunk")
-    codec.decode(residual, Guess(plain, key), out, width=form.width, scratch=scratch)
+    codec.decode(residual, Guess(plain, key, order), out, width=form.width, scratch=scratch)
 
 
 def _check_width(width: int) -> None:

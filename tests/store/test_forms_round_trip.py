@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from theta_store.arithmetic import is_computable
 from theta_store.codecs import RESIDUAL, Guess
-from theta_store.codecs.exponents import exponent_code
+from theta_store.codecs.exponents import Order, exponent_code, order_of
 from theta_store.dtypes import DTYPES, DType
 from theta_store.forms import Form, Need
 from theta_store.ids import ChunkId, RecordId, chunk_id
@@ -54,6 +54,9 @@ class Memory:
 
     def chunk(self, id_: ChunkId) -> Bytes:
         return self.plain[id_]
+
+    def order(self, id_: ChunkId, code: int, width: int) -> Order:
+        return order_of(self.plain[id_], code, width, SCRATCH)
 
     def span(self, tensor: RecordId, start: int, stop: int) -> Bytes:
         return self.plain[tensor][start:stop]

@@ -4,10 +4,13 @@ Owns the two protocols. Must not know any particular codec, nor how a guess was 
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from theta_store.dtypes import DType
 from theta_store.scratch import Bytes, Scratch
+
+if TYPE_CHECKING:
+    from theta_store.codecs.exponents import Order
 
 
 class Codec(Protocol):
@@ -30,10 +33,12 @@ class Guess:
 
     ``plain`` has the chunk's length. ``key`` are the plain bytes of another chunk of the same
     dtype and length, by whose exponents the codec ``sorted`` orders the residual; None: no key.
+    ``order`` is the key's order where it is known already.
     """
 
     plain: Bytes
     key: Bytes | None = None
+    order: "Order | None" = None
 
 
 class ResidualCodec(Protocol):

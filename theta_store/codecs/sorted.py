@@ -53,9 +53,8 @@ class Sorted:
         if code is None or guess.key is None:
             raise UsageError(f"a residual of {dtype.name} cannot be sorted without exponents")
         check_guess(guess, len(plain))
-        return encode_in_order(
-            plain, guess, order_of(guess.key, code, dtype.width, scratch), scratch
-        )
+        order = guess.order or order_of(guess.key, code, dtype.width, scratch)
+        return encode_in_order(plain, guess, order, scratch)
 
     def decode(
         self, payload: memoryview, guess: Guess, out: memoryview, *, width: int, scratch: Scratch
@@ -64,7 +63,7 @@ class Sorted:
         if guess.key is None:
             raise IntegrityError("sorted: there is no key to sort by")
         check_guess(guess, len(out))
-        order = order_of(guess.key, code_of(payload), width, scratch)
+        order = guess.order or order_of(guess.key, code_of(payload), width, scratch)
         steps = differences(payload, order, len(out), scratch)
         place(steps, order, guess, out, scratch)
         tail_of(out, width)[:] = tail_in(payload, len(out), width)
