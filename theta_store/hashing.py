@@ -35,6 +35,9 @@ class Putter(Protocol):
     def put_record(self, record: Record) -> RecordId:
         """Return the id of a record."""
 
+    def flush(self) -> None:
+        """Make what was put readable in the store, if anything is stored at all."""
+
 
 class Hashing:
     """Computes ids; records can be read back, those it has not seen come from the store."""
@@ -88,6 +91,9 @@ class Hashing:
         id_ = encoded(record).id
         self._records[id_] = record
         return id_
+
+    def flush(self) -> None:
+        """Do nothing: nothing is stored."""
 
     def record(self, id_: RecordId) -> Record:
         """Return a record hashed here, or the store's."""

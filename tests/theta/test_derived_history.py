@@ -62,6 +62,16 @@ def test_a_new_checkpoint_folder_follows_the_one_before(repo: Repo) -> None:
     assert _kept(repo, "HEAD:checkpoint-200/model.safetensors::layers.0.mlp.weight") == {"same"}
 
 
+def test_two_checkpoints_of_one_commit_follow_each_other(repo: Repo) -> None:
+    mlp = BASE["layers.0.mlp.weight"]
+    _save(repo, "checkpoint-100/model.safetensors", BASE)
+    _save(repo, "checkpoint-200/model.safetensors", BASE | {"layers.0.mlp.weight": trained(mlp, 7)})
+    repo.add(["checkpoint-*"])
+    both = repo.commit("both", author=ADA)
+    assert both.stored_bytes < 0.75 * both.logical_bytes
+    assert _kept(repo, "HEAD:checkpoint-200/model.safetensors::layers.0.mlp.weight") == {"same"}
+
+
 def test_an_average_costs_next_to_nothing(repo: Repo) -> None:
     mlp = BASE["layers.0.mlp.weight"]
     _commit(repo, "base")

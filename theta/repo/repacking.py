@@ -49,9 +49,11 @@ class Repacking(Opened):
         for path, entry in self.entries(id_).items():
             if entry.kind != "checkpoint" or any(p.get(path) == entry for p in parents):
                 continue
+            ancestry.settle(path, lambda: None)
             hints = ancestry.hints(path)
             for name, tensor in ancestry.named(CheckpointId(entry.id)).items():
                 # What is as the parent has it was looked at with the parent.
                 given = [hint for hint in hints(name) if hint != Base(tensor)]
                 if given:
                     yield tensor, given
+            ancestry.add({path: entry})

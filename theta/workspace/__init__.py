@@ -165,7 +165,11 @@ class Workspace:
         progress.begin("reading", sum(self._size(part) for item in todo for part in item.parts))
         ancestry = Ancestry(self._store, [head]) if storing else None
         for item in todo:
+            if ancestry is not None:
+                ancestry.settle(item.path, putter.flush)
             taken = self._take(putter, item, progress, ancestry)
+            if ancestry is not None:
+                ancestry.add(taken.entries)
             result.entries |= taken.entries
             result.warnings += taken.warnings
             result.plain_bytes += taken.plain_bytes

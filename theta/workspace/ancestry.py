@@ -1,7 +1,8 @@
 """Which stored tensors a file's tensors may have come from.
 
-Owns the search through the checkpoints of the commits before: the same file first, then the files
-that are named alike. Must not read values: what is found are hints.
+Owns the search through the checkpoints of the commits before, and of the commit that is being made:
+the same file first, then the files that are named alike. Must not read values: what is found are
+hints.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,20 @@ class Ancestry:
         self._store = store
         self._commits = commits
         self._leaves: dict[bytes, Mapping[str, TensorId]] = {}
+        self._made: dict[str, TreeEntry] = {}
+        self._waiting: dict[str, TreeEntry] = {}
+
+    def add(self, entries: Mapping[str, TreeEntry]) -> None:
+        """Offer the entries of the commit that is being made, once they are in the store."""
+        self._waiting |= {p: e for p, e in entries.items() if e.kind == "checkpoint"}
+
+    def settle(self, path: str, flush: Callable[[], None]) -> None:
+        """Store what the file at ``path`` may build on: checkpoints of its own file name."""
+        name = PurePosixPath(path).name
+        if any(PurePosixPath(other).name == name for other in self._waiting):
+            flush()
+            self._made |= self._waiting
+            self._waiting.clear()
 
     def hints(self, path: str) -> Callable[[str], Sequence[Hint]]:
         """Return what gives, for a parameter of the file at ``path``, the tensors to try."""
@@ -45,7 +60,7 @@ class Ancestry:
         name = PurePosixPath(path).name
         found = [
             (other, entry)
-            for entries in self._commits
+            for entries in (*self._commits, self._made)
             for other, entry in entries.items()
             if other != path and entry.kind == "checkpoint"
         ]
