@@ -41,6 +41,9 @@ WORTH_A_NEED = 0.95
 # The slow codec must win by more than the time it costs.
 WORTH_SORTING = 0.98
 MOSTLY_UNCHANGED = 0.5
+SMALL = 1 << 15
+# No floating-point chunk stands alone in less.
+PLAINLY_GOOD = 0.5
 # Guesses that the sample puts this close to the best are all tried at level max.
 CLOSE = 1.15
 _RAW, _ZSTD, _PLANES = Raw(), Zstd(), Planes()
@@ -117,6 +120,8 @@ def encode_guessed(
 ) -> EncodedForm | None:
     """Return the best form with a guess, or None when the chunk had better stand alone."""
     source = np.frombuffer(plain, np.uint8)
+    if level == "fast" and len(candidates) == 1 and len(plain) <= SMALL:
+        return _encode_small(plain, source, candidates[0], dtype, scratch)
     ranked = [(estimate.residual(source, c.plain, dtype.width), c) for c in candidates]
     ranked.sort(key=lambda pair: pair[0].best)
     if not ranked:
@@ -137,6 +142,21 @@ def encode_guessed(
     ]
     best = min(made, key=_cost)
     return best if len(best.payload) <= limit else None
+
+
+def _encode_small(
+    plain: memoryview, source: Bytes, candidate: Candidate, dtype: DType, scratch: Scratch
+) -> EncodedForm | None:
+    """Return the form of a chunk that takes less time to encode than to sample."""
+    whole, word = len(plain) // dtype.width * dtype.width, f"<u{dtype.width}"
+    same = source[:whole].view(word) == candidate.plain[:whole].view(word)
+    mostly = np.count_nonzero(same) > MOSTLY_UNCHANGED * len(same)
+    codec = _BITMAP if mostly else _DELTA
+    form = _encode(plain, candidate, Guess(candidate.plain), codec, dtype, scratch)
+    if len(form.payload) <= PLAINLY_GOOD * len(plain):
+        return form
+    limit = WORTH_A_NEED * min(estimate.alone(source, dtype.width), len(plain))
+    return form if len(form.payload) <= limit else None
 
 
 def _forms(
