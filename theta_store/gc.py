@@ -32,10 +32,10 @@ from theta_store.objects import (
 from theta_store.payloads import Payload, PayloadWriter
 from theta_store.refs import HEAD, read_ref, read_refs
 from theta_store.settings import advance_epoch
+from theta_store.sketches import drop_stale
 
 COMPACT_SHARE = 0.2
 COMPACT_BYTES = 1 << 20
-KEPT_UNDO_SECONDS = 7 * 86400
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Collector:
     volumes: Volumes
     lease_folder: Path
     lock_path: Path
-    undo_seconds: float = KEPT_UNDO_SECONDS
+    undo_seconds: float
     capacity: int = field(default=VOLUME_BYTES)
 
     def forecast(self, *, expired: AbstractSet[CommitId] = frozenset()) -> GcReport:
@@ -259,6 +259,7 @@ def _delete(writer: Writer, garbage: _Garbage) -> None:
         delete_form(writer, chunk, form)
     for id_ in garbage.records:
         delete_record(writer, id_)
+    drop_stale(writer)
 
 
 def _report(garbage: _Garbage, fates: list[_Fate]) -> GcReport:

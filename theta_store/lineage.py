@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from theta_store.arithmetic import is_computable
 from theta_store.chunking import CHUNK_BYTES
-from theta_store.chunks import Chunks
+from theta_store.chunks import Chunks, Read
 from theta_store.derivations import Cast, Derivation, LowRank, Rescale, Rows, Same, WeightedSum
 from theta_store.discovery import Matrix, Moved, Rescaled, Updated, discover, moved
 from theta_store.dtypes import dtype
@@ -24,6 +24,9 @@ from theta_store.ids import TensorId
 from theta_store.predictors import low_rank
 from theta_store.records import Tensor
 from theta_store.scratch import Bytes, Scratch
+from theta_store.sketch import DTYPES as SKETCHED
+from theta_store.sketch import has_sketch, nearest, read_sketch
+from theta_store.sketches import find_sketch, relatives, sketch_key
 
 ROW_BYTES = 16
 
@@ -83,17 +86,27 @@ class Lineage:
     """Finds derivations.
 
     ``find_tensor`` returns a stored tensor's record, None if it is gone; ``keep`` stores a float
-    array so that it can be read at once, None where nothing may be stored.
+    array so that it can be read at once, None where nothing may be stored; ``read`` opens the
+    index of sketches, None where no relatives are looked for.
     """
 
     chunks: Chunks
     scratch: Callable[[], Scratch]
     find_tensor: Callable[[TensorId], Tensor | None]
     keep: Callable[[ArraySource], TensorId] | None = None
+    read: Read | None = None
 
     def of_source(self, source: Source, hints: Sequence[Hint]) -> tuple[Derivation, ...]:
         """Return what to try for every chunk of a tensor that is about to be stored."""
-        return self.derivations(Target(source.dtype, tuple(source.shape), source.read_into), hints)
+        target = Target(source.dtype, tuple(source.shape), source.read_into)
+        return self.derivations(target, hints) or self.derivations(target, self._relatives(target))
+
+    def of_stored(
+        self, id_: TensorId, target: Target, hints: Sequence[Hint]
+    ) -> tuple[Derivation, ...]:
+        """Return what to try for a tensor that is stored already, from what was there before it."""
+        found = self.derivations(target, hints)
+        return found or self.derivations(target, self._relatives(target, id_))
 
     def derivations(self, target: Target, hints: Sequence[Hint]) -> tuple[Derivation, ...]:
         """Return what to try for every chunk of a tensor."""
@@ -107,6 +120,22 @@ class Lineage:
                 # A base that is damaged or gone must not keep anybody from storing what he has.
                 continue
         return tuple(found)
+
+    def _relatives(self, target: Target, id_: TensorId | None = None) -> list[Hint]:
+        """Return the stored tensors of the nearest sketches, one of each dtype."""
+        if self.read is None or not has_sketch(target.dtype, target.shape):
+            return []
+        kinds = sorted(SKETCHED, key=lambda kind: kind != target.dtype)
+        with self.read() as reader:
+            found = [relatives(reader, kind, target.shape, before=id_) for kind in kinds]
+            stored = b"" if id_ is None else sketch_key(target.dtype, target.shape, id_)
+            sketch = find_sketch(reader, stored) if stored else None
+        if not any(group.ids for group in found):
+            return []
+        if sketch is None:
+            sketch = read_sketch(target.dtype, target.shape, target.read)
+        near = [(group, nearest(sketch, group.sketches)) for group in found]
+        return [Base(group.ids[place]) for group, place in near if place is not None]
 
     def _of(self, target: Target, hint: Hint, *, told: bool) -> list[Derivation]:
         match hint:

@@ -79,6 +79,12 @@ def record_births(reader: Reader) -> Iterator[tuple[RecordId, int, int]]:
         yield RecordId(key), int.from_bytes(value[1:_HEAD], "little"), len(value)
 
 
+def record_birth(reader: Reader, id_: RecordId) -> int:
+    """Return the transaction that wrote a record; 0 where there is none."""
+    value = reader.get(Table.RECORDS, id_)
+    return 0 if value is None else int.from_bytes(value[1:_HEAD], "little")
+
+
 def delete_record(writer: Writer, id_: RecordId) -> None:
     """Drop a record; only gc does."""
     writer.delete(Table.RECORDS, id_)

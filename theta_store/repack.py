@@ -115,10 +115,12 @@ class Repacker:
     def _jobs(self, items: Iterable[tuple[TensorId, Sequence[Hint]]]) -> Iterator[_Job]:
         for id_, hints in items:
             tensor = self.lineage.find_tensor(id_)
-            if tensor is None or not hints:
+            if tensor is None:
                 continue
             target = Target(tensor.dtype, tensor.shape, self._reader(tensor))
-            derivations = self.lineage.derivations(target, hints)
+            derivations = self.lineage.of_stored(id_, target, hints)
+            if not derivations:
+                continue
             yield from self._chunks_of(tensor, derivations)
 
     def _reader(self, tensor: Tensor) -> Callable[[int, memoryview], None]:

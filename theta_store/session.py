@@ -40,6 +40,7 @@ from theta_store.pipeline import Pool
 from theta_store.records import Blob, Record, Tensor
 from theta_store.refs import move_refs
 from theta_store.settings import gc_epoch
+from theta_store.sketches import has_entry, put_sketches, sketch_key
 from theta_store.tensors import ByteSource, Source, put_blobs, put_tensors
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Session:
         self._writer = PayloadWriter(meta, volumes, volume_bytes=capacity)
         self._claimed: set[ChunkId] = set()
         self._records: dict[RecordId, Encoded] = {}
+        self._sketches: dict[bytes, bytes] = {}
         self._lock = threading.Lock()
         self.stored_bytes = 0
 
@@ -124,16 +126,39 @@ class Session:
         def derive(name: str, source: Source) -> "Sequence[Derivation]":
             return self._lineage.of_source(source, () if hints is None else hints(name))
 
-        made = put_tensors(items, self, self._pool, crc=crc, derive=derive, chunks=self._chunks)
+        # Sketches bring numpy; a session that stores no tensor does without it.
+        from theta_store.sketch import Sampler
+
+        made = put_tensors(
+            items,
+            self,
+            self._pool,
+            crc=crc,
+            derive=derive,
+            chunks=self._chunks,
+            sample=Sampler.of,
+        )
         for stored in made:
-            yield StoredTensor(stored.name, TensorId(self.put_record(stored.record)), stored.checks)
+            id_ = TensorId(self.put_record(stored.record))
+            if stored.sketch is not None and isinstance(stored.record, Tensor):
+                self._put_sketch(stored.record, id_, stored.sketch)
+            yield StoredTensor(stored.name, id_, stored.checks)
             self._relieve()
+
+    def _put_sketch(self, tensor: Tensor, id_: TensorId, sketch: bytes) -> None:
+        key = sketch_key(tensor.dtype, tensor.shape, id_)
+        with self._meta.read() as reader:
+            known = has_entry(reader, key)
+        if not known:
+            self._sketches[key] = sketch
 
     @cached_property
     def _lineage(self) -> "Lineage":
         from theta_store.lineage import Lineage
 
-        return Lineage(self._chunks, self._pool.scratch, self.find_tensor, self.keep)
+        return Lineage(
+            self._chunks, self._pool.scratch, self.find_tensor, self.keep, self._meta.read
+        )
 
     def keep(self, source: Source) -> TensorId:
         """Store a small tensor so that forms can need it, and readers find it, at once."""
@@ -175,10 +200,11 @@ class Session:
     def flush(self) -> None:
         """Make everything put so far durable and known; it is reachable only once published."""
         rows = self._writer.flush()
-        if rows or self._records:
+        if rows or self._records or self._sketches:
             with self._meta.write() as writer:
                 self._enter(writer, rows)
             self._records.clear()
+            self._sketches.clear()
 
     def publish(
         self,
@@ -209,6 +235,7 @@ class Session:
             if self._lease is not None:
                 drop(writer, self._lease)
         self._records.clear()
+        self._sketches.clear()
         self.close()
         return logged
 
@@ -237,6 +264,7 @@ class Session:
 
     def _enter(self, writer: Writer, rows: list[tuple[ChunkId, Form]]) -> None:
         put_records(writer, self._records.values())
+        put_sketches(writer, self._sketches)
         for id_, form in rows:
             if not has_form(writer, id_):
                 put_form(writer, id_, _settled(writer, form))

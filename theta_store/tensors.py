@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from theta_store.chunks import Chunks
     from theta_store.derivations import Derivation
     from theta_store.scratch import Scratch
+    from theta_store.sketch import Sampler
 
 BATCH_BYTES = 1 << 20
 BATCH_PIECES = 256
@@ -76,6 +77,7 @@ class Stored:
     name: str
     record: Tensor | Blob
     checks: tuple[tuple[int, int], ...]
+    sketch: bytes | None = None
 
 
 @dataclass
@@ -87,6 +89,7 @@ class _Assembly:
     dtype: DType | None
     ranges: list[tuple[int, int]]
     derivations: "Sequence[Derivation]" = ()
+    sampler: "Sampler | None" = None
     ids: list[ChunkId] = field(default_factory=list)
     checks: list[tuple[int, int]] = field(default_factory=list)
 
@@ -100,11 +103,14 @@ class _Assembly:
             size = self.ranges[-1][1] if self.ranges else 0
             return Stored(self.name, Blob(size, chunks), tuple(self.checks))
         shape: tuple[int, ...] = tuple(self.source.shape)  # type: ignore[union-attr]
-        return Stored(self.name, Tensor(self.dtype.name, shape, chunks), tuple(self.checks))
+        record = Tensor(self.dtype.name, shape, chunks)
+        sketch = None if self.sampler is None else self.sampler.finish()
+        return Stored(self.name, record, tuple(self.checks), sketch)
 
 
 _Piece = tuple[_Assembly, int, int]
 Derive = Callable[[str, Source], "Sequence[Derivation]"]
+Sample = Callable[[str, tuple[int, ...]], "Sampler | None"]
 
 
 def put_tensors(
@@ -115,10 +121,12 @@ def put_tensors(
     crc: bool = False,
     derive: Derive | None = None,
     chunks: "Chunks | None" = None,
+    sample: Sample | None = None,
 ) -> Iterator[Stored]:
     """Store tensors; yield each, in order, once all its chunks are on their way to the disk.
 
     ``derive`` says what a tensor may follow from; what that needs is read from ``chunks``.
+    ``sample`` returns what takes the sketch of a tensor of a dtype and shape, None for no sketch.
     """
     assemblies = (
         _Assembly(
@@ -127,6 +135,7 @@ def put_tensors(
             row := dtype(source.dtype),
             split(row, tuple(source.shape)),
             () if derive is None else derive(name, source),
+            None if sample is None else sample(source.dtype, tuple(source.shape)),
         )
         for name, source in items
     )
@@ -181,6 +190,8 @@ def _store_piece(
     plain = scratch.bytes("plain", stop - start)
     assembly.source.read_into(start, plain)
     id_ = chunk_id(plain)
+    if assembly.sampler is not None:
+        assembly.sampler.feed(start, plain)
     if known.claim(id_):
         known.put(_payload(id_, plain, piece, chunks, scratch))
     return assembly, id_, (zlib.crc32(plain) if crc else 0, stop - start)
