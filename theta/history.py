@@ -84,7 +84,11 @@ def _stretch(front: _Front, hidden: AbstractSet[CommitId]) -> dict[CommitId, Com
     return taken
 
 
-def _in_order(commits: Mapping[CommitId, Commit]) -> Iterator[tuple[CommitId, Commit]]:
+def _in_order(commits: Mapping[CommitId, Commit]) -> Iterable[tuple[CommitId, Commit]]:
+    return commits.items() if len(commits) == 1 else _sorted(commits)
+
+
+def _sorted(commits: Mapping[CommitId, Commit]) -> Iterator[tuple[CommitId, Commit]]:
     waiting = dict.fromkeys(commits, 0)
     for commit in commits.values():
         for parent in commit.parents:

@@ -9,7 +9,7 @@ around LMDB, as far as it goes.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -32,7 +32,14 @@ if TYPE_CHECKING:
     from theta_store.chunks import Chunks
     from theta_store.scratch import Scratch
 
-SEALED = (Table.SETTINGS, Table.OPERATIONS, Table.EXPIRIES, Table.LEASES, Table.NOTES)
+SEALED = (
+    Table.SETTINGS,
+    Table.OPERATIONS,
+    Table.EXPIRIES,
+    Table.LEASES,
+    Table.NOTES,
+    Table.SKETCHES,
+)
 
 Read = Callable[[], AbstractContextManager[Reader]]
 
@@ -137,15 +144,15 @@ class _Payloads:
         self.numbers = frozenset(volumes.numbers())
         for number in self.numbers:
             try:
-                volume = volumes.get(number)
-                flaws = volume.flaws()
-                if flaws:
-                    self._salvaged[number] = stack.enter_context(salvage(volume.folder))
+                flaws = volumes.get(number).flaws()
             except MissingObject:  # gc has unlinked it meanwhile
                 continue
             except ThetaError as error:
                 flaws = [str(error)]
             state.others += _flawed(volume_name(number), flaws)
+            if flaws:
+                with suppress(IntegrityError):  # its head is broken: nothing can be reached
+                    self._salvaged[number] = stack.enter_context(salvage(volumes.path(number)))
 
     @contextmanager
     def payload(self, volume: int, key: bytes) -> Iterator[memoryview | None]:

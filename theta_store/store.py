@@ -4,6 +4,7 @@ Owns the folder of a store (``meta``, ``volumes``, ``leases``), its creation and
 reads. Must not know files, formats or the workspace.
 """
 
+import importlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,10 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from theta_store import expiries, leases, oplog
-from theta_store.check import Hurt, Problem, check
 from theta_store.chunking import ranges_of
 from theta_store.db import VOLUME_BYTES, Meta, Reader, Table, Volumes, check_local
 from theta_store.encoding import KIND_BYTES
@@ -25,7 +25,6 @@ from theta_store.errors import (
     MissingObject,
     NotARepository,
 )
-from theta_store.gc import KEPT_UNDO_SECONDS, Collector, GcReport
 from theta_store.graph import missing_below, reach
 from theta_store.hashing import Hashing, Putter
 from theta_store.hints import Hint
@@ -58,13 +57,15 @@ from theta_store.refs import (
 from theta_store.session import CollectedMeanwhile, Hints, Session, StoredTensor
 from theta_store.settings import Format, check_format, gc_epoch, write_format
 from theta_store.tensors import ByteSource, Sink, Source, read_into, read_range
-from theta_store.usage import By, Owner, Usage, Use, usage
 
 if TYPE_CHECKING:
+    from theta_store.check import Hurt, Problem
     from theta_store.chunks import Chunks
+    from theta_store.gc import Collector, GcReport
     from theta_store.kept import Kept as Kept
     from theta_store.repack import RepackReport as RepackReport
     from theta_store.selector import Level as Level
+    from theta_store.usage import By, Owner, Usage, Use
 
 __all__ = [
     "BRANCHES",
@@ -101,6 +102,13 @@ META = "meta"
 VOLUMES = "volumes"
 LEASES = "leases"
 GC_LOCK = "gc.lock"
+KEPT_UNDO_SECONDS = 7 * 86400.0
+# What few verbs need is imported when it is first asked for.
+_LATER = {
+    "check": ("Hurt", "Problem"),
+    "gc": ("GcReport",),
+    "usage": ("By", "Owner", "Usage", "Use"),
+}
 
 R = TypeVar("R", Tensor, Params, Checkpoint, Blob, Tree, Commit)
 
@@ -373,8 +381,10 @@ class Store:
 
     # Care ---------------------------------------------------------------------------------
 
-    def collector(self, *, undo_seconds: float = KEPT_UNDO_SECONDS) -> Collector:
+    def collector(self, *, undo_seconds: float = KEPT_UNDO_SECONDS) -> "Collector":
         """Return the garbage collector; ``undo_seconds`` of the operation log are kept."""
+        from theta_store.gc import Collector
+
         return Collector(
             self._meta,
             self._volumes,
@@ -416,11 +426,13 @@ class Store:
         *,
         begin: Callable[[int], None] | None = None,
         progress: Callable[[int], None] | None = None,
-    ) -> list[Problem]:
+    ) -> "list[Problem]":
         """Verify everything and return what is wrong.
 
         ``begin`` is told the plain bytes to verify, ``progress`` those verified.
         """
+        from theta_store.check import check
+
         return check(self._meta, self._volumes, self._pool, begin=begin, progress=progress)
 
     def sizes(self) -> Sizes:
@@ -442,8 +454,10 @@ class Store:
                 return kept_in_all(reader)
             return kept_chunks(reader, self._volumes, tensor.chunks)
 
-    def usage(self, by: By, commit: CommitId | None = None) -> Usage:
+    def usage(self, by: "By", commit: CommitId | None = None) -> "Usage":
         """Return who takes the stored bytes that refs reach; see `theta_store.usage`."""
+        from theta_store.usage import usage
+
         with self._meta.read() as reader:
             return usage(reader, by, commit)
 
@@ -455,6 +469,13 @@ class Store:
         if not isinstance(record, kind):
             raise MalformedRecord(f"{short(id_)} is a {record.kind}, not a {kind.kind}")
         return record
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _LATER.items():
+        if name in names:
+            return getattr(importlib.import_module(f"theta_store.{home}"), name)
+    raise AttributeError(f"module 'theta_store.store' has no attribute {name!r}")
 
 
 def disk_bytes(folder: Path) -> int:

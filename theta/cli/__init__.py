@@ -52,6 +52,10 @@ VERBS = {
     "completion": "completion",
 }
 HIDDEN = frozenset({"track"})
+# Verbs that may move many tensors.
+MOVING = frozenset(
+    {"commit", "restore", "switch", "checkout", "merge", "export", "repack", "reset"}
+)
 TALK = frozenset({"quiet", "verbose"})
 EXITS = (
     "Exit codes:  0 done · 1 a negative answer · 2 usage · 3 no repository · "
@@ -86,6 +90,10 @@ def run(argv: Sequence[str]) -> int:
 
 def _run(terminal: Terminal, argv: Sequence[str]) -> int:
     verb = _verb(argv)
+    if verb in MOVING:
+        from theta.cli.allocator import keep_pages
+
+        keep_pages()
     try:
         code = build(verb)(argv, prog_name="theta", standalone_mode=False, obj=terminal)
     except SystemExit as error:

@@ -1,7 +1,7 @@
 """``theta log``."""
 
 from collections.abc import Iterable
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -9,9 +9,11 @@ from theta.cli.graph import draw
 from theta.cli.spelling import spell_id, spell_refs, spell_time
 from theta.cli.terminal import Terminal
 from theta.history import nearest
-from theta.repo import Repo
 from theta_store.ids import SHORT_HEX, CommitId, hex_id, short
 from theta_store.records import Commit
+
+if TYPE_CHECKING:
+    from theta.repo import Looking
 
 EXAMPLES = (
     "Examples:  theta log --oneline -n 5  ·  theta log main..rte  ·  "
@@ -45,7 +47,7 @@ def log(
 ) -> None:
     """Show commits, the newest first; after ``--`` only those that changed these files."""
     terminal: Terminal = ctx.obj
-    with terminal.open() as repo:
+    with terminal.look() as repo:
         commits = repo.log(
             tuple(revisions or ()),
             count=count,
@@ -75,7 +77,7 @@ def log(
 
 def _edges(
     terminal: Terminal,
-    repo: Repo,
+    repo: "Looking",
     commits: Iterable[tuple[CommitId, Commit]],
     params: list[str] | None,
 ) -> dict[CommitId, Edge]:
@@ -87,7 +89,7 @@ def _edges(
 
 
 def _print_graph(
-    terminal: Terminal, repo: Repo, commits: dict[CommitId, Edge], metrics: list[str]
+    terminal: Terminal, repo: "Looking", commits: dict[CommitId, Edge], metrics: list[str]
 ) -> None:
     names, head = repo.names(), repo.head
     edges = ((id_, edge.below) for id_, edge in commits.items())
@@ -127,20 +129,15 @@ def _columns(commit: Commit, metrics: list[str]) -> str:
 
 
 def _print(terminal: Terminal, id_: CommitId, commit: Commit, refs: str, *, given_up: bool) -> None:
-    terminal.out(terminal.paint("yellow", f"commit {short(id_)}") + refs)
+    lines = [terminal.paint("yellow", f"commit {short(id_)}") + refs]
     if len(commit.parents) > 1:
-        terminal.out("Merge:  " + " ".join(short(parent) for parent in commit.parents))
-    terminal.out(f"Author: {commit.author}")
-    terminal.out(f"Date:   {spell_time(commit)}")
+        lines.append("Merge:  " + " ".join(short(parent) for parent in commit.parents))
+    lines += [f"Author: {commit.author}", f"Date:   {spell_time(commit)}"]
     if commit.step is not None:
-        terminal.out(f"Step:   {commit.step}")
-    for name, value in commit.metrics.items():
-        terminal.out(f"Metric: {name} = {value:g}")
-    for name, text in commit.meta.items():
-        terminal.out(f"Meta:   {name} = {text}")
+        lines.append(f"Step:   {commit.step}")
+    lines += [f"Metric: {name} = {value:g}" for name, value in commit.metrics.items()]
+    lines += [f"Meta:   {name} = {text}" for name, text in commit.meta.items()]
     if given_up:
-        terminal.out("Files:  given up")
-    terminal.out()
-    for line in commit.message.splitlines():
-        terminal.out(f"    {line}")
-    terminal.out()
+        lines.append("Files:  given up")
+    lines += ["", *(f"    {line}" for line in commit.message.splitlines()), ""]
+    terminal.out("\n".join(lines))

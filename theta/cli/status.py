@@ -1,15 +1,17 @@
 """``theta status``."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from theta.cli.spelling import plural, spell_id
 from theta.cli.terminal import Terminal
-from theta.repo import Repo, Status
 from theta.workspace import FileState
 from theta_store.ids import hex_id
+
+if TYPE_CHECKING:
+    from theta.repo import Looking, Status
 
 EXAMPLES = "Examples:  theta status  ·  theta status --json  ·  theta status --rehash"
 SHOWN = 8
@@ -25,7 +27,7 @@ def status(
 ) -> None:
     """Show which files and parameters differ from HEAD."""
     terminal: Terminal = ctx.obj
-    with terminal.open() as repo:
+    with terminal.look() as repo:
         found = repo.status(rehash=rehash, progress=terminal.progress())
         if json:
             terminal.answer("status", _as_json(found))
@@ -33,7 +35,7 @@ def status(
             _print(terminal, repo, found)
 
 
-def _as_json(found: Status) -> dict[str, object]:
+def _as_json(found: "Status") -> dict[str, object]:
     branch = found.head.branch
     return {
         "branch": None if branch is None else branch.removeprefix("refs/heads/"),
@@ -53,7 +55,7 @@ def _as_json(found: Status) -> dict[str, object]:
     }
 
 
-def _print(terminal: Terminal, repo: Repo, found: Status) -> None:
+def _print(terminal: Terminal, repo: "Looking", found: "Status") -> None:
     head = found.head
     if head.branch is not None:
         terminal.out(f"On branch {head.branch.removeprefix('refs/heads/')}")

@@ -1,32 +1,28 @@
 """A repository: one method per thing a user does.
 
-Owns the class `Repo`, which joins the verbs of this package. Must not know the terminal nor the
-environment: who the author is and where work is reported are arguments.
+Owns the public names of the package; each is imported when first used, since a verb that only
+looks needs a small part. Must not know the terminal nor the environment: who the author is and
+where work is reported are arguments.
 """
 
-from theta.conversion import Conversion
-from theta.repo.care import Care
-from theta.repo.committing import Committing
-from theta.repo.comparing import Comparing
-from theta.repo.exporting import Exporting
-from theta.repo.looking import Looking
-from theta.repo.merging import Merging
-from theta.repo.moving import Moving
-from theta.repo.repacking import Repacking
-from theta.repo.restoring import Restoring
-from theta.repo.tracking import Tracking
-from theta.repo.undoing import Undoing
-from theta.repo.values import (
-    Author,
-    Collected,
-    Committed,
-    Details,
-    MergeAnswer,
-    Moved,
-    Restored,
-    Status,
-    Undone,
-)
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from theta.conversion import Conversion
+    from theta.repo.looking import Looking
+    from theta.repo.values import (
+        Author,
+        Collected,
+        Committed,
+        Details,
+        MergeAnswer,
+        Moved,
+        Restored,
+        Status,
+        Undone,
+    )
+    from theta.repo.whole import Repo
 
 __all__ = [
     "Author",
@@ -34,6 +30,7 @@ __all__ = [
     "Committed",
     "Conversion",
     "Details",
+    "Looking",
     "MergeAnswer",
     "Moved",
     "Repo",
@@ -42,18 +39,11 @@ __all__ = [
     "Undone",
 ]
 
+_HOMES = {"Conversion": "theta.conversion", "Looking": "theta.repo.looking"}
+_HOMES["Repo"] = "theta.repo.whole"
 
-class Repo(
-    Looking,
-    Tracking,
-    Committing,
-    Comparing,
-    Moving,
-    Restoring,
-    Merging,
-    Undoing,
-    Exporting,
-    Repacking,
-    Care,
-):
-    """An open repository; use it as a context manager or call `close`."""
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'theta.repo' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES.get(name, "theta.repo.values")), name)

@@ -5,6 +5,7 @@ Owns their steps. Must not know the terminal.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from theta.config import seconds
 from theta.history import ancestors, merge_bases, merge_bases_among
@@ -22,19 +23,18 @@ from theta_store.ids import CommitId, short
 from theta_store.store import (
     BRANCHES,
     HEAD,
-    By,
-    GcReport,
     Operation,
-    Problem,
     Sizes,
-    Usage,
 )
+
+if TYPE_CHECKING:
+    from theta_store.store import By, GcReport, Problem, Usage
 
 
 class Care(Opened):
     """The verbs of this file."""
 
-    def fsck(self, *, progress: Progress = SILENT) -> list[Problem]:
+    def fsck(self, *, progress: Progress = SILENT) -> "list[Problem]":
         """Verify the whole store; return what is broken and whom it hurts."""
         return self.store.check(
             begin=lambda total: progress.begin("checking", total), progress=progress.advance
@@ -110,7 +110,7 @@ class Care(Opened):
         """Return the bytes of the store."""
         return self.store.sizes()
 
-    def usage(self, by: By, revision: str | None = None) -> Usage:
+    def usage(self, by: "By", revision: str | None = None) -> "Usage":
         """Return who takes the stored bytes: branches, commits, files or parameters.
 
         ``revision`` restricts commits to those of its history (``A..B``: what B has and A lacks),
@@ -130,7 +130,7 @@ class Care(Opened):
             )
         return self.store.usage(by, commit)
 
-    def _usage_of_commits(self, revision: str | None) -> Usage:
+    def _usage_of_commits(self, revision: str | None) -> "Usage":
         left, dots, right = ("", "", "") if revision is None else revision.partition("..")
         head = self.head.commit
         tips = {*self.store.refs.all().values(), *([] if head is None else [head])}
@@ -143,5 +143,5 @@ class Care(Opened):
         return replace(found, rows=tuple(rows[id_] for id_ in wanted if id_ in rows))
 
 
-def _collected(report: GcReport, expired: tuple[CommitId, ...]) -> Collected:
+def _collected(report: "GcReport", expired: tuple[CommitId, ...]) -> Collected:
     return Collected(report.records, report.chunks, report.stored_bytes, report.disk_bytes, expired)

@@ -6,6 +6,7 @@ Owns what they answer. Must not write anything, nor know the terminal.
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from theta.diff import diff_trees
 from theta.formats import HEAD_BYTES, recognise
@@ -14,15 +15,11 @@ from theta.merge import pending
 from theta.params import find, flatten, match_names
 from theta.progress import SILENT, Progress
 from theta.repo.opened import MERGE_FILE, Opened
-from theta.repo.values import Status
 from theta.revision import (
     Address,
     parse_address,
 )
 from theta.selection import Selection, touches
-from theta.workspace import FileState
-from theta.workspace.status import compare
-from theta.workspace.tracking import covers
 from theta_store.errors import (
     OpaqueFile,
     UnknownParameter,
@@ -33,6 +30,10 @@ from theta_store.records import Checkpoint, Commit, Tensor, TreeEntry
 from theta_store.store import (
     HEAD,
 )
+
+if TYPE_CHECKING:
+    from theta.repo.values import Status
+    from theta.workspace import FileState
 
 
 class Looking(Opened):
@@ -45,8 +46,10 @@ class Looking(Opened):
 
     def status(
         self, *, rehash: bool = False, untracked: bool = True, progress: Progress = SILENT
-    ) -> Status:
+    ) -> "Status":
         """Compare the tracked files with HEAD; only changed files are read."""
+        from theta.repo.values import Status
+
         head = self.store.refs.head()
         entries = self.entries(head.commit)
         hashing = self.store.hashing()
@@ -90,6 +93,8 @@ class Looking(Opened):
         wanted = [self.workspace.relative(cwd or self.root, path) for path in paths]
 
         def covered(path: str, entry: TreeEntry) -> bool:
+            from theta.workspace.tracking import covers
+
             parts = self.workspace.parts(path, entry)
             return any(covers(pattern, part) for pattern in wanted for part in parts)
 
@@ -110,11 +115,13 @@ class Looking(Opened):
             for c in diff_trees(self.store, before, record.tree)
         ]
 
-    def changed_files(self, commit: CommitId) -> list[FileState]:
+    def changed_files(self, commit: CommitId) -> "list[FileState]":
         """Return the files that a commit changed against its first parent, with the parameters.
 
         Nothing where the files of either were given up.
         """
+        from theta.workspace.status import compare
+
         parents = self.store.commit(commit).parents[:1]
         if self._given_up(commit, *parents):
             return []

@@ -6,9 +6,10 @@ in between. Must not hold a verb.
 
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from theta.config import Config
 from theta.diff import build_tree, flatten_tree
@@ -16,7 +17,6 @@ from theta.merge import pending
 from theta.revision import (
     resolve_revision,
 )
-from theta.workspace import Entries, Workspace
 from theta_store.errors import (
     NotARepository,
     UnknownFile,
@@ -33,6 +33,9 @@ from theta_store.store import (
     Session,
     Store,
 )
+
+if TYPE_CHECKING:
+    from theta.workspace import Entries, Workspace
 
 PRIVATE = ".theta"
 STORE = "store"
@@ -62,7 +65,13 @@ class Opened:
         wanted = self.config.text("core.threads")
         threads = threads or (int(wanted) if wanted else None)
         self.store = Store(_store_folder(self.private), threads=threads, readonly=readonly)
-        self.workspace = Workspace(root, self.private, self.store)
+
+    @cached_property
+    def workspace(self) -> "Workspace":
+        """The user's files, for the verbs that look at them."""
+        from theta.workspace import Workspace
+
+        return Workspace(self.root, self.private, self.store)
 
     @classmethod
     def init(cls, root: Path, *, store: Path | None = None, force_network: bool = False) -> Self:
@@ -161,7 +170,7 @@ class Opened:
                 hint="theta commit -m MESSAGE, or theta merge --abort",
             )
 
-    def _save(self, session: Session, entries: Entries) -> CommitId:
+    def _save(self, session: Session, entries: "Entries") -> CommitId:
         """Store what is about to be overwritten as a commit that only the operation names."""
 
         def put(tree: Tree) -> TreeId:
@@ -186,7 +195,7 @@ class Opened:
         with self.store.session() as session:
             session.publish(Operation(0, 0, verb, summary, changes))
 
-    def _parts(self, entries: Entries) -> tuple[str, ...]:
+    def _parts(self, entries: "Entries") -> tuple[str, ...]:
         """Return the paths of the files that entries stand for."""
         return tuple(p for path, e in entries.items() for p in self.workspace.parts(path, e))
 
@@ -204,7 +213,7 @@ def _store_folder(private: Path) -> Path:
     return folder
 
 
-def _only_checkpoint(commit: CommitId, entries: Entries) -> tuple[str, TreeEntry]:
+def _only_checkpoint(commit: CommitId, entries: "Entries") -> tuple[str, TreeEntry]:
     found = [(path, entry) for path, entry in entries.items() if entry.kind == "checkpoint"]
     if len(found) != 1:
         some = ", ".join(path for path, _ in found[:5]) or "none"

@@ -109,8 +109,11 @@ class Environment:
     @contextmanager
     def read(self) -> Iterator[Reader]:
         """Open a read transaction for the length of a ``with`` block."""
-        with self._translated(), self._begin(write=False) as txn:
-            yield Reader(txn, self._handles)
+        try:  # not `_translated`: this is opened for every record
+            with self._begin(write=False) as txn:
+                yield Reader(txn, self._handles)
+        except lmdb.Error as error:
+            raise translate(error, self.path) from error
 
     @contextmanager
     def write(self) -> Iterator[Writer]:

@@ -4,8 +4,7 @@ Owns the names of the tables and the map that never needs resizing. Must not kno
 mean.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 
@@ -40,17 +39,13 @@ class Meta:
             folder, tables=tuple(Table), map_bytes=MAP_BYTES, readonly=readonly, create=create
         )
 
-    @contextmanager
-    def read(self) -> Iterator[Reader]:
+    def read(self) -> AbstractContextManager[Reader]:
         """Open a read transaction."""
-        with self._environment.read() as reader:
-            yield reader
+        return self._environment.read()
 
-    @contextmanager
-    def write(self) -> Iterator[Writer]:
+    def write(self) -> AbstractContextManager[Writer]:
         """Open the write transaction of ``meta``."""
-        with self._environment.write() as writer:
-            yield writer
+        return self._environment.write()
 
     @property
     def used_bytes(self) -> int:

@@ -43,24 +43,26 @@ class Extent(NamedTuple):
     size: int
 
 
-class _Node(NamedTuple):
+class _Node:
     """An entry of a page: a child, or data that starts at ``at`` of the page."""
 
-    key: bytes
-    flags: int
-    at: int
-    size: int
-    child: int | None
+    # Plain classes here: every start of the program pays for what makes clever ones.
+    __slots__ = ("at", "child", "flags", "key", "size")
+
+    def __init__(self, key: bytes, flags: int, at: int, size: int, child: int | None) -> None:
+        self.key, self.flags, self.at, self.size, self.child = key, flags, at, size, child
 
 
-class _Page(NamedTuple):
+class _Page:
     """A page of a tree, and where its nodes start."""
 
-    number: int
-    data: bytes
-    flags: int
-    upper: int
-    starts: tuple[int, ...]
+    __slots__ = ("data", "flags", "number", "starts", "upper")
+
+    def __init__(
+        self, number: int, data: bytes, flags: int, upper: int, starts: tuple[int, ...]
+    ) -> None:
+        self.number, self.data, self.flags = number, data, flags
+        self.upper, self.starts = upper, starts
 
     def node(self, start: int) -> _Node:
         """Return a node; one that leaves the page is refused."""

@@ -126,7 +126,7 @@ class Volumes:
 
         The claim comes before the data file: an unclaimed empty volume would be gc's to unlink.
         """
-        folder = self._path(number)
+        folder = self.path(number)
         folder.mkdir()
         claim = _claim_file(folder)
         claim.acquire(blocking=False)
@@ -139,12 +139,12 @@ class Volumes:
 
     def claim(self, number: int) -> "FileLock | None":
         """Become the only writer of a volume, or return None if another process is."""
-        lock = _claim_file(self._path(number))
+        lock = _claim_file(self.path(number))
         try:
             lock.acquire(blocking=False)
         except (TimeoutError, FileNotFoundError):  # filelock's Timeout is a TimeoutError
             return None
-        if not (self._path(number) / DATA_FILE).exists():
+        if not (self.path(number) / DATA_FILE).exists():
             lock.release()
             return None
         return lock
@@ -159,10 +159,10 @@ class Volumes:
             if volume is not None:
                 # Another thread may be reading from the map; it is closed with the store.
                 self._unlinked.append(volume)
-        (self._path(number) / DATA_FILE).unlink()
+        (self.path(number) / DATA_FILE).unlink()
         # Another process that tries the claim may put its file back meanwhile; an empty folder
         # is no volume.
-        shutil.rmtree(self._path(number), ignore_errors=True)
+        shutil.rmtree(self.path(number), ignore_errors=True)
 
     def close(self) -> None:
         """Give every environment back."""
@@ -173,7 +173,7 @@ class Volumes:
             self._unlinked.clear()
 
     def _opened(self, number: int) -> Volume:
-        folder = self._path(number)
+        folder = self.path(number)
         gone = MissingObject(f"volume {number:08x} of {self.folder} is gone")
         if not (folder / DATA_FILE).exists():
             raise gone
@@ -184,7 +184,8 @@ class Volumes:
                 raise gone from None
             raise
 
-    def _path(self, number: int) -> Path:
+    def path(self, number: int) -> Path:
+        """Return the folder of a volume."""
         return self.folder / f"{number:08x}"
 
 

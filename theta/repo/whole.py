@@ -1,0 +1,32 @@
+"""All verbs together.
+
+Owns the class `Repo`, which joins the verbs of this package. Must not hold a verb of its own.
+"""
+
+from theta.repo.care import Care
+from theta.repo.committing import Committing
+from theta.repo.comparing import Comparing
+from theta.repo.exporting import Exporting
+from theta.repo.looking import Looking
+from theta.repo.merging import Merging
+from theta.repo.moving import Moving
+from theta.repo.repacking import Repacking
+from theta.repo.restoring import Restoring
+from theta.repo.tracking import Tracking
+from theta.repo.undoing import Undoing
+
+
+class Repo(
+    Looking,
+    Tracking,
+    Committing,
+    Comparing,
+    Moving,
+    Restoring,
+    Merging,
+    Undoing,
+    Exporting,
+    Repacking,
+    Care,
+):
+    """An open repository; use it as a context manager or call `close`."""
