@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: test thorough demo docs bench-storage lint types layers clean
+.PHONY: test thorough demo docs bench bench-storage lint types layers clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -22,6 +22,13 @@ thorough: $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/python docs/examples/run_demo.py
+
+# Each stage of the spine, then how long the command takes to start.
+bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group bench
+	$(BIN)/python -m pytest -q -s benchmarks/bench_spine.py --benchmark-columns=min,median,rounds \
+		--benchmark-group-by=func --benchmark-sort=name
+	$(BIN)/python -m benchmarks.startup
 
 # Trains small models first (kept in .benchmarks), then takes about ten minutes; git-lfs, if it is
 # there, and git-theta are run for real.

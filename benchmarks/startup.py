@@ -1,9 +1,10 @@
 """How long the command takes to start: ``theta --version``, and ``theta log`` of 1,000 commits.
 
-    python -m benchmarks.startup [--commits 1000] [--runs 20]
+    python -m benchmarks.startup [--commits 1000] [--runs 20] [--dry]
 
 Whole processes, the minimum and the median of their wall-clock times; ``python -c pass`` beside
-them says what the interpreter alone takes on this machine. Targets are those of the design.
+them says what the interpreter alone takes on this machine. Targets are those of the design. Written
+to benchmarks/results, unless ``--dry``.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.measured import THETA, about, facts_of, load, save
 from theta.repo import Author, Details, Repo
 
 ADA = Author("Ada <ada@example.org>")
@@ -41,27 +43,37 @@ def timed(command: list[str], folder: Path, runs: int) -> list[float]:
 
 
 def main() -> None:
-    """Measure and print one line per command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Measure, print one line per command, and keep them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--commits", type=int, default=1000)
     parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--dry", action="store_true", help="print only, keep no result")
     arguments = parser.parse_args()
-    theta = str(Path(sys.executable).parent / "theta")
+    told = facts_of("benchmarks.startup", sys.argv[1:])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_history(folder, arguments.commits)
-        _report("python -c pass", timed([sys.executable, "-c", "pass"], folder, arguments.runs))
+        seconds = {"python -c pass": timed([sys.executable, "-c", "pass"], folder, arguments.runs)}
         for words in ("--version", "log", "log -n 5", "log --oneline", "status", "branch"):
-            seconds = timed([theta, *words.split()], folder, arguments.runs)
-            _report(f"theta {words}", seconds, TARGETS.get(words))
+            seconds[f"theta {words}"] = timed([THETA, *words.split()], folder, arguments.runs)
+    told |= {"load at end": load(), "commits": str(arguments.commits), "runs": str(arguments.runs)}
+    text = _report(told, seconds)
+    print(text)
+    if not arguments.dry:
+        save("startup", text, {"facts": told, "seconds": seconds})
 
 
-def _report(what: str, seconds: list[float], target: float | None = None) -> None:
-    least, middle = min(seconds), statistics.median(seconds)
-    against = "" if target is None else f"  target < {target * 1e3:.0f} ms"
-    print(
-        f"{what:<20} min {least * 1e3:6.1f} ms  median {middle * 1e3:6.1f} ms{against}", flush=True
-    )
+def _report(told: dict[str, str], seconds: dict[str, list[float]]) -> str:
+    lines = [
+        about("How long the command takes to start", told),
+        "| command | minimum, ms | median, ms | target for the minimum |\n| --- | --- | --- | --- |",
+    ]
+    for name, values in seconds.items():
+        target = TARGETS.get(name.removeprefix("theta "))
+        against = "" if target is None else f"< {target * 1e3:.0f} ms"
+        least, middle = min(values) * 1e3, statistics.median(values) * 1e3
+        lines.append(f"| `{name}` | {least:.1f} | {middle:.1f} | {against} |")
+    return "\n".join([*lines, ""])
 
 
 if __name__ == "__main__":
