@@ -6,7 +6,8 @@ Makes a model of random-normal weights (sigma 0.02) in tensors of 16 MiB, and th
 full fine-tune: every element changed by an Adam-like step. A round takes a fresh repository through
 ``theta commit``, ``theta restore`` of the deleted file, and ``theta commit`` of the fine-tune, each
 right after a ``cp`` and ``sync`` of the same file. Whole processes; the source is in the page
-cache, nothing else waits to be written. Needs about four times the model's size on the disk. Linux only.
+cache, nothing else waits to be written. Needs about four times the model's size on the disk. Linux
+only.
 """
 
 import argparse

@@ -66,7 +66,8 @@ def main() -> None:
 def _report(told: dict[str, str], seconds: dict[str, list[float]]) -> str:
     lines = [
         about("How long the command takes to start", told),
-        "| command | minimum, ms | median, ms | target for the minimum |\n| --- | --- | --- | --- |",
+        "| command | minimum, ms | median, ms | target for the minimum |",
+        "| --- | --- | --- | --- |",
     ]
     for name, values in seconds.items():
         target = TARGETS.get(name.removeprefix("theta "))
