@@ -166,6 +166,7 @@ class Chunks:
         if found is None:
             found = np.empty(size, np.uint8)
             fill(found.data)
+            check_hash(id_, found)
             self._cache.put(id_, found)
         return found
 
@@ -176,11 +177,16 @@ class Chunks:
 
 @dataclass
 class Needs:
-    """One read: what its chain names, decoded once each, in scratch until the read is over."""
+    """One read: what its chain names, decoded once each, in scratch until the read is over.
+
+    ``verify`` checks what is asked for directly: nothing may be built on a damaged base. A reader
+    checks the chunk it is after instead.
+    """
 
     chunks: Chunks
     chain: Chain
     scratch: Scratch
+    verify: bool = False
     depth: int = 0
     _memo: dict[ChunkId, Bytes] = field(default_factory=dict)
     _orders: dict[tuple[ChunkId, int], Order] = field(default_factory=dict)
@@ -196,6 +202,8 @@ class Needs:
             # Entered before it is filled, so that no need below it takes its place in scratch.
             self._memo[id_] = found
             self.chunks.decode(id_, found.data, self, self.scratch)
+            if self.verify and not self.depth:
+                check_hash(id_, found)
         return found
 
     def order(self, id_: ChunkId, code: int, width: int) -> Order:
@@ -242,6 +250,12 @@ class Needs:
             if low < high:
                 out[low - start : high - start] = get(id_)[low - left : high - left]
         return out
+
+
+def check_hash(id_: ChunkId, plain: Bytes) -> None:
+    """Refuse bytes that are not the chunk's."""
+    if chunk_id(plain.data) != id_:
+        raise HashMismatch(f"chunk {short(id_)} is damaged", hint="theta fsck")
 
 
 def _enter_need(reader: Reader, need: Need, chain: Chain) -> list[ChunkId]:

@@ -18,7 +18,7 @@ from theta_store.db import Meta, Reader, Volumes, Writer, free_bytes, page_bytes
 from theta_store.db.volumes import VOLUME_BYTES, Volume
 from theta_store.errors import IntegrityError, Locked
 from theta_store.forms import Form
-from theta_store.graph import Reached, reach, reach_chunks
+from theta_store.graph import Reached, reach, reach_chunks, reach_needs
 from theta_store.ids import ID_BYTES, ChunkId, CommitId, RecordId
 from theta_store.objects import (
     delete_form,
@@ -140,7 +140,9 @@ class Collector:
             if expiries.expired(writer) != given_up:
                 reached = self._mark(writer, horizon)
             else:
-                reach(writer, self._roots(writer), expired=given_up, into=reached)
+                young = {id_ for id_, born, _ in record_births(writer) if born >= horizon}
+                reach(writer, self._roots(writer) | young, expired=given_up, into=reached)
+            reach_needs(writer, reached, horizon)
             garbage = _garbage(writer, reached, horizon)
             _delete(writer, garbage)
         return garbage
@@ -241,7 +243,7 @@ def _garbage(reader: Reader, reached: Reached, horizon: int) -> _Garbage:
     records = [
         id_
         for id_, born, _ in record_births(reader)
-        if born < horizon and id_ not in reached.records
+        if born < horizon and id_ not in reached.records and id_ not in reached.kept
     ]
     chunks = [
         (id_, form)

@@ -11,16 +11,22 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from theta_store.db import Reader
+from theta_store.forms import Form
 from theta_store.ids import ChunkId, CommitId, RecordId
-from theta_store.objects import find_form, find_record, need_chunks
+from theta_store.objects import find_form, find_record, forms, need_chunks
 from theta_store.records import Blob, Commit, Record, Tensor, references
 
 
 @dataclass
 class Reached:
-    """What a walk has met so far; ``missing`` holds ids that are named but not in the store."""
+    """What a walk has met so far; ``missing`` holds ids that are named but not in the store.
+
+    ``kept`` are tensors' records that a form needs a part of: they stay, and what is below them was
+    not walked.
+    """
 
     records: set[RecordId] = field(default_factory=set)
+    kept: set[RecordId] = field(default_factory=set)
     chunks: set[ChunkId] = field(default_factory=set)
     missing: set[bytes] = field(default_factory=set)
 
@@ -86,6 +92,19 @@ def reach_chunks(reader: Reader, chunks: Iterable[ChunkId], reached: Reached) ->
             reached.missing.add(id_)
             continue
         reached.chunks.add(id_)
-        reached.records.update(RecordId(need.id) for need in form.needs if need.kind == "tensor")
-        for need in form.needs:
-            stack += need_chunks(reader, need)
+        stack += _needed(reader, form, reached)
+
+
+def reach_needs(reader: Reader, reached: Reached, horizon: int) -> None:
+    """Walk what the forms need that chunks have by now, and the forms born since ``horizon``.
+
+    A repack may have given a chunk that was walked before another form, with other needs.
+    """
+    for id_, form in forms(reader):
+        if form.needs and (id_ in reached.chunks or form.born >= horizon):
+            reach_chunks(reader, _needed(reader, form, reached), reached)
+
+
+def _needed(reader: Reader, form: Form, reached: Reached) -> list[ChunkId]:
+    reached.kept.update(RecordId(need.id) for need in form.needs if need.kind == "tensor")
+    return [chunk for need in form.needs for chunk in need_chunks(reader, need)]

@@ -96,11 +96,6 @@ def find_form(reader: Reader, id_: ChunkId) -> Form | None:
     return None if row is None else decode_form(unseal(Table.CHUNKS, id_, row))
 
 
-def has_form(reader: Reader, id_: ChunkId) -> bool:
-    """Say whether a chunk is in the index."""
-    return reader.get(Table.CHUNKS, id_) is not None
-
-
 def put_form(writer: Writer, id_: ChunkId, form: Form) -> None:
     """Set the form of a chunk and enter it as a dependant of every chunk it needs."""
     old = find_form(writer, id_)
@@ -147,6 +142,12 @@ def depth_over(reader: Reader, needs: Iterable[Need]) -> int | None:
                 return None
             depth = max(depth, form.depth + 1)
     return depth
+
+
+def is_whole(reader: Reader, id_: ChunkId) -> bool:
+    """Say whether a chunk is in the index, and all that its form needs."""
+    form = find_form(reader, id_)
+    return form is not None and depth_over(reader, form.needs) is not None
 
 
 def dependants(reader: Reader, id_: ChunkId) -> Iterator[ChunkId]:

@@ -53,7 +53,7 @@ def pack(
     """Return the smallest payload with a guess; None when the chunk had better stand alone."""
     try:
         chain = chunks.chain(needs=[need for claim in claims for need in claim.needs])
-        reading = Needs(chunks, chain, scratch)
+        reading = Needs(chunks, chain, scratch, verify=True)
         candidates = [
             found
             for claim in (*claims, *_from_further_back(claims, chain))

@@ -15,6 +15,7 @@ from theta_store.db import VOLUME_BYTES, Meta, Volume, Volumes, page_bytes
 from theta_store.db.volumes import HEADROOM
 from theta_store.forms import Form
 from theta_store.ids import ID_BYTES, ChunkId
+from theta_store.objects import find_form
 from theta_store.settings import next_volume
 
 if TYPE_CHECKING:
@@ -128,11 +129,20 @@ class PayloadWriter:
         if not self._batch:
             return
         volume = self._writable()
+        if self._holds_live(volume):
+            # Rows of a volume enter only while its claim is held, so what is seen now is all.
+            volume = self._volume = self._claim_new()
         volume.put((payload.id, payload.data) for payload in self._batch)
         self._rows += [
             (payload.id, _placed(payload.form, volume.number)) for payload in self._batch
         ]
         self._batch, self._batch_bytes = [], 0
+
+    def _holds_live(self, volume: Volume) -> bool:
+        """Say whether a row points at a payload of this volume that the batch would overwrite."""
+        with self._meta.read() as reader:
+            found = (find_form(reader, payload.id) for payload in self._batch)
+            return any(form is not None and form.volume == volume.number for form in found)
 
     def _writable(self) -> Volume:
         if self._volume is None or not self._has_room(self._volume):

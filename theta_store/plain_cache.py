@@ -1,7 +1,7 @@
 """Plain bytes of chunks that several others are decoded from: a small, bounded memory.
 
-Owns the bound and the order of eviction. What lies here was decoded but not verified: it may help
-to compute a guess, and never answers a read. Must not know how chunks are decoded.
+Owns the bound and the order of eviction. What lies here helps to compute a guess; a read that
+is answered by it is verified like any other. Must not know how chunks are decoded.
 """
 
 import threading

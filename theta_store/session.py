@@ -18,7 +18,7 @@ import msgspec
 from theta_store.chunking import split_bytes
 from theta_store.db import Meta, Volumes, Writer
 from theta_store.errors import Locked
-from theta_store.expiries import expire, revive
+from theta_store.expiries import expire, is_expired, revive
 from theta_store.forms import Form
 from theta_store.graph import missing_below
 from theta_store.hints import Hint
@@ -29,8 +29,8 @@ from theta_store.objects import (
     depth_over,
     encoded,
     find_record,
-    has_form,
     has_record,
+    is_whole,
     put_form,
     put_records,
 )
@@ -107,7 +107,7 @@ class Session:
                 return False
             self._claimed.add(id_)
         with self._meta.read() as reader:
-            return not has_form(reader, id_)
+            return not is_whole(reader, id_)
 
     def put(self, payload: Payload) -> None:
         """Queue a payload for its volume."""
@@ -223,7 +223,7 @@ class Session:
         rows = self._writer.flush()
         with self._meta.write() as writer:
             self._enter(writer, rows)
-            if epoch_moved(writer, self._epoch) and missing_below(writer, commits):
+            if epoch_moved(writer, self._epoch) and _holes(writer, operation, commits):
                 raise CollectedMeanwhile(
                     "gc collected chunks that this commit shares; nothing was published",
                     hint="run the command again",
@@ -266,7 +266,7 @@ class Session:
         put_records(writer, self._records.values())
         put_sketches(writer, self._sketches)
         for id_, form in rows:
-            if not has_form(writer, id_):
+            if not is_whole(writer, id_):
                 put_form(writer, id_, _settled(writer, form))
 
     def find_tensor(self, id_: TensorId) -> Tensor | None:
@@ -274,6 +274,18 @@ class Session:
         with self._meta.read() as reader:
             record = find_record(reader, id_)
         return record if isinstance(record, Tensor) else None
+
+
+def _holes(writer: Writer, operation: Operation, commits: Iterable[CommitId]) -> set[bytes]:
+    """Return what is missing below new commits, and below those that refs are moved to."""
+    targets = {
+        CommitId(RecordId(change.new))
+        for change in operation.changes
+        if isinstance(change.new, bytes)
+    }
+    given_up = {id_ for id_ in targets if is_expired(writer, id_)}
+    gone: set[bytes] = {id_ for id_ in given_up if not has_record(writer, id_)}
+    return gone | missing_below(writer, {*commits, *targets} - given_up)
 
 
 def _settled(writer: Writer, form: Form) -> Form:
