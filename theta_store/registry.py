@@ -3,7 +3,8 @@
 Owns lookup by id and lazy loading of entry points. Must not know what the parts do.
 """
 
-from collections.abc import Iterable, Iterator
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from theta_store.errors import UsageError
@@ -21,11 +22,22 @@ P = TypeVar("P", bound=Named)
 
 
 class Registry(Generic[P]):
-    """Parts of one kind by id; an entry point is imported when its id is first asked for."""
+    """Parts of one kind by id; an entry point is imported when its id is first asked for.
 
-    def __init__(self, kind: str, builtin: Iterable[P], *, group: str | None = None) -> None:
+    ``lazy``: built-in parts that are imported when asked for, ``module:name`` by id.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        builtin: Iterable[P] = (),
+        *,
+        lazy: Mapping[str, str] | None = None,
+        group: str | None = None,
+    ) -> None:
         self._kind = kind
         self._group = group
+        self._lazy = dict(lazy or {})
         self._parts: dict[str, P] = {}
         for part in builtin:
             self.add(part)
@@ -37,7 +49,7 @@ class Registry(Generic[P]):
         try:
             return self._parts[id_]
         except KeyError:
-            known = ", ".join(sorted(self._parts))
+            known = ", ".join(sorted(self.ids()))
             raise UsageError(f"unknown {self._kind} {id_!r}; there are {known}") from None
 
     def add(self, part: P) -> P:
@@ -50,7 +62,14 @@ class Registry(Generic[P]):
     def __iter__(self) -> Iterator[P]:
         return iter(self._parts.values())
 
+    def ids(self) -> tuple[str, ...]:
+        """Return the ids of all parts that are built in or loaded, in the order of their entry."""
+        return tuple(dict.fromkeys((*self._lazy, *self._parts)))
+
     def _load(self, id_: str) -> None:
+        if id_ in self._lazy:
+            self._parts[id_] = pkgutil.resolve_name(self._lazy[id_])
+            return
         if self._group is None:
             return
         from importlib import metadata

@@ -123,7 +123,7 @@ COMPLETERS: Mapping[tuple[str, str], Completer] = {
     ("ls", "params"): _param,
     ("ls", "what"): _address,
     ("merge", "revision"): _revision,
-    ("merge", "strategy"): _fixed(*(strategy.id for strategy in STRATEGIES)),
+    ("merge", "strategy"): _fixed(*STRATEGIES.ids()),
     ("op", "what"): _fixed("log"),
     ("reset", "revision"): _revision,
     ("restore", "params"): _param,

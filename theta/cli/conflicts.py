@@ -84,11 +84,11 @@ def _strategy(action: str) -> str | None:
     for strategy, name, _ in ACTIONS.values():
         if action in {strategy, name}:
             return strategy
-    return action if action in {strategy.id for strategy in STRATEGIES} else None
+    return action if action in STRATEGIES.ids() else None
 
 
 def _decide(terminal: Terminal, wanted: str, chosen: Iterable[Conflict]) -> Decisions:
-    strategy = STRATEGIES.get(wanted)
+    strategy = STRATEGIES.get(wanted)()
     decisions: Decisions = {}
     refused = []
     for conflict in chosen:

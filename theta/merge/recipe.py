@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from theta.merge.apply import Merged
 from theta.merge.plan import Plan
 from theta.merge.rules import Rule
-from theta.strategies import STRATEGIES, is_elementwise
+from theta.strategies import STRATEGIES
 from theta_store.ids import hex_id
 
 VERSION = 1
@@ -18,11 +18,7 @@ VERSION = 1
 def write_recipe(plan: Plan, merged: Merged, rules: Sequence[Rule], default: str | None) -> str:
     """Return parents, base, rules, formulas and the outcome of every name that was settled."""
     used = {resolution.how for resolution in merged.resolved}
-    formulas = {
-        strategy.id: strategy.formula
-        for strategy in STRATEGIES
-        if is_elementwise(strategy) and strategy.id in used
-    }
+    formulas = {id_: STRATEGIES.get(id_).formula for id_ in used - {"ours", "theirs", "base"}}
     return json.dumps(
         {
             "version": VERSION,

@@ -1,24 +1,24 @@
 """Merge strategies, one family per file.
 
-Owns their registry; other packages add strategies by the entry point group ``theta.strategies``.
+Owns their registry; a strategy is imported when it is first asked for. Other packages add
+strategies by the entry point group ``theta.strategies``: subclasses of `Strategy`.
 """
 
-from typing import TypeGuard
-
-from theta.strategies.average import Average
-from theta.strategies.base import ConflictKind, Elementwise, Picking
-from theta.strategies.pick import BASE, OURS, THEIRS
+from theta.strategies.base import ConflictKind, Strategy
 from theta_store.registry import Registry
 
-Strategy = Picking | Elementwise
-STRATEGIES: Registry[Strategy] = Registry(
-    "strategy", (OURS, THEIRS, BASE, Average()), group="theta.strategies"
+# One line per strategy, in the order of the how-to page.
+_HOMES = {
+    "ours": "pick:Ours",
+    "theirs": "pick:Theirs",
+    "base": "pick:Base",
+    "average": "linear:Average",
+    "linear": "linear:LinearSum",
+}
+STRATEGIES: Registry[type[Strategy]] = Registry(
+    "strategy",
+    lazy={id_: f"theta.strategies.{home}" for id_, home in _HOMES.items()},
+    group="theta.strategies",
 )
 
-
-def is_elementwise(strategy: Strategy) -> TypeGuard[Elementwise]:
-    """Say whether a strategy computes; the others pick."""
-    return hasattr(strategy, "compute")
-
-
-__all__ = ["STRATEGIES", "ConflictKind", "Elementwise", "Picking", "Strategy", "is_elementwise"]
+__all__ = ["STRATEGIES", "ConflictKind", "Strategy"]

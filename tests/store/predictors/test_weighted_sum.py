@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.store.predictors.exact import NAMES, any_code, codes_of, is_nan, plain_of, rounded, value
-from theta.strategies.average import Average
+from theta.strategies.arrays import merge_arrays
+from theta.strategies.linear import Average
 from theta_store.arithmetic import narrow, widen
 from theta_store.dtypes import DTYPES
 from theta_store.errors import IntegrityError
@@ -62,7 +63,7 @@ def test_with_equal_weights_it_is_the_merge_strategy(name: str, sides: int) -> N
     random = np.random.default_rng(sides)
     numbers = random.standard_normal((sides, 40_000)).astype("f8" if name == "F64" else "f4")
     bases = [narrow(side * 0.02, row) for side in numbers]
-    merged = narrow(Average().compute([widen(base, row) for base in bases]), row)
+    merged = narrow(merge_arrays(Average(), [widen(base, row) for base in bases]), row)
     made = weighted_sum.predict(bases, [1 / sides] * sides, row)
     assert np.array_equal(made, merged)
 
