@@ -234,7 +234,7 @@ def _verifier(
 ) -> Callable[[ChunkId], tuple[ChunkId, int, str | None]]:
     from theta_store.chunks import Chunks
 
-    chunks = Chunks(read, payloads)
+    chunks = Chunks(read, payloads, pool.limits.cache_bytes)
 
     def verify(id_: ChunkId) -> tuple[ChunkId, int, str | None]:
         try:

@@ -7,6 +7,9 @@ whole blocks; if there is none, one block. A chunk is as many whole units as fit
 last one may be shorter. A 0-d tensor is one chunk, an empty one has none.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 from theta_store.dtypes import DType, dtype
 from theta_store.errors import IntegrityError
 from theta_store.ids import ChunkId
@@ -32,35 +35,78 @@ def chunk_bytes(row: DType, shape: tuple[int, ...]) -> int:
     return CHUNK_BYTES // unit * unit
 
 
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """Where ``total`` plain bytes are cut: every ``step`` bytes; nothing is listed."""
+
+    total: int
+    step: int
+
+    def __len__(self) -> int:
+        return -(-self.total // self.step)
+
+    def range(self, number: int) -> tuple[int, int]:
+        """Return the (start, stop) byte range of a chunk by its number."""
+        start = number * self.step
+        return start, min(start + self.step, self.total)
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """Return the byte ranges of all chunks, in order."""
+        return [self.range(number) for number in range(len(self))]
+
+    def touched(self, start: int, stop: int) -> slice:
+        """Return the numbers of the chunks that hold any of the bytes ``start`` to ``stop``."""
+        last = min(len(self), -(-max(0, stop) // self.step))
+        first = max(0, start) // self.step if start < self.total else last
+        return slice(min(first, last), last)
+
+
+def cuts(row: DType, shape: tuple[int, ...]) -> Cuts:
+    """Return where a tensor is cut."""
+    return Cuts(row.size_of(shape), chunk_bytes(row, shape))
+
+
 def split(row: DType, shape: tuple[int, ...]) -> list[tuple[int, int]]:
     """Return (start, stop) byte ranges of a tensor's chunks, in order."""
-    total = row.size_of(shape)
-    step = chunk_bytes(row, shape)
-    return [(start, min(start + step, total)) for start in range(0, total, step)]
+    return cuts(row, shape).ranges()
 
 
 def split_bytes(total: int) -> list[tuple[int, int]]:
     """Return the chunk ranges of a blob of ``total`` bytes."""
-    return [(start, min(start + CHUNK_BYTES, total)) for start in range(0, total, CHUNK_BYTES)]
+    return Cuts(total, CHUNK_BYTES).ranges()
+
+
+def cuts_of(record: Tensor | Blob) -> Cuts:
+    """Return where a record's bytes are cut; one that names another number of chunks is refused."""
+    if isinstance(record, Tensor):
+        found = cuts(dtype(record.dtype), record.shape)
+    else:
+        found = Cuts(record.size, CHUNK_BYTES)
+    if len(found) != len(record.chunks):
+        raise IntegrityError(f"a {record.kind} names {len(record.chunks)} chunks, not {len(found)}")
+    return found
 
 
 def ranges_of(record: Tensor | Blob) -> list[tuple[int, int]]:
     """Return the byte range of each chunk; a record that names another number is refused."""
-    if isinstance(record, Tensor):
-        ranges = split(dtype(record.dtype), record.shape)
-    else:
-        ranges = split_bytes(record.size)
-    if len(ranges) != len(record.chunks):
-        raise IntegrityError(
-            f"a {record.kind} names {len(record.chunks)} chunks, not {len(ranges)}"
-        )
-    return ranges
+    return cuts_of(record).ranges()
 
 
-def chunks_within(record: Tensor | Blob, start: int, stop: int) -> list[ChunkId]:
-    """Return the chunks that hold any of the bytes ``start`` to ``stop``."""
-    return [
-        id_
-        for id_, (left, right) in zip(record.chunks, ranges_of(record), strict=True)
-        if left < stop and start < right
-    ]
+def chunks_within(record: Tensor | Blob, start: int, stop: int) -> tuple[ChunkId, ...]:
+    """Return the chunks that hold any of the bytes ``start`` to ``stop``.
+
+    The cost grows with these chunks, not with those of the record.
+    """
+    return record.chunks[cuts_of(record).touched(start, stop)]
+
+
+def pieces_within(
+    record: Tensor | Blob, start: int, stop: int
+) -> Iterator[tuple[ChunkId, int, int]]:
+    """Yield the id and byte range of each chunk that holds any of the bytes, in order."""
+    found = cuts_of(record)
+    at = found.touched(start, stop)
+    for number, id_ in enumerate(record.chunks[at], at.start):
+        left, right = found.range(number)
+        if max(left, start) < min(right, stop):
+            yield id_, left, right

@@ -4,14 +4,14 @@ Owns the way through the index rows and the volumes, and the reading of needs. M
 tensors' records beyond the ranges that needs name, nor sessions.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
-from theta_store.chunking import chunks_within, ranges_of
+from theta_store.chunking import chunks_within, pieces_within
 from theta_store.codecs.exponents import Order, order_of
 from theta_store.db import Reader
 from theta_store.errors import HashMismatch, IntegrityError, MissingObject
@@ -37,7 +37,7 @@ class Chain:
     forms: dict[ChunkId, Form] = field(default_factory=dict)
     tensors: dict[RecordId, Tensor] = field(default_factory=dict)
 
-    def chunks_of(self, need: Need) -> list[ChunkId]:
+    def chunks_of(self, need: Need) -> Sequence[ChunkId]:
         """Return the chunks that a need stands for."""
         if need.kind == "chunk":
             return [ChunkId(need.id)]
@@ -84,10 +84,10 @@ Read = Callable[[], AbstractContextManager[Reader]]
 class Chunks:
     """Reads chunks of one store; safe to use from many threads, each with its own scratch."""
 
-    def __init__(self, read: Read, payloads: Payloads) -> None:
+    def __init__(self, read: Read, payloads: Payloads, cache_bytes: int) -> None:
         self._read = read
         self._payloads = payloads
-        self._cache = PlainCache()
+        self._cache = PlainCache(cache_bytes)
 
     def read_into(self, id_: ChunkId, out: memoryview, scratch: Scratch) -> None:
         """Fill ``out`` with the plain bytes of a chunk of exactly that length, verified.
@@ -245,10 +245,9 @@ class Needs:
     ) -> Bytes:
         """Return the bytes ``start`` to ``stop`` of a tensor whose chunks the chain has."""
         out = np.empty(stop - start, np.uint8)
-        for id_, (left, right) in zip(tensor.chunks, ranges_of(tensor), strict=True):
+        for id_, left, right in pieces_within(tensor, start, stop):
             low, high = max(left, start), min(right, stop)
-            if low < high:
-                out[low - start : high - start] = get(id_)[low - left : high - left]
+            out[low - start : high - start] = get(id_)[low - left : high - left]
         return out
 
 
@@ -258,7 +257,7 @@ def check_hash(id_: ChunkId, plain: Bytes) -> None:
         raise HashMismatch(f"chunk {short(id_)} is damaged", hint="theta fsck")
 
 
-def _enter_need(reader: Reader, need: Need, chain: Chain) -> list[ChunkId]:
+def _enter_need(reader: Reader, need: Need, chain: Chain) -> Sequence[ChunkId]:
     if need.kind == "tensor" and RecordId(need.id) not in chain.tensors:
         record = find_record(reader, RecordId(need.id))
         if not isinstance(record, Tensor):

@@ -23,6 +23,8 @@ PLACES, ROWS_PER_PLACE, COLUMNS = 2, 48, 128
 BLOCK_BYTES = 1 << 20
 # Below this an update costs little anyway, and the tests would cost more.
 LEAST_BYTES = 1 << 16
+# Elements of a step that are in memory at once, as float32: 64 MiB. The rest is read by blocks.
+MOST_HELD = 1 << 24
 # A difference that is kept in so small a part of the tensor needs no better guess.
 SMALL = 0.25
 LEAST_MATCHED = 0.1
@@ -152,7 +154,7 @@ def _updated(old: Matrix, new: Matrix, base: Floats, values: Floats) -> Updated 
     if rank is None:
         return None
     bits = low_rank.bits_worth(new.dtype)
-    factors = low_rank.factorise(_difference(old, new), rank, noise=noise, bits=bits)
+    factors = _factors(old, new, rank, noise, bits)
     if factors is None:
         return None
     first, last = next(new.blocks())
@@ -166,15 +168,37 @@ def _updated(old: Matrix, new: Matrix, base: Floats, values: Floats) -> Updated 
     return Updated(*factors, formula)
 
 
-def _difference(old: Matrix, new: Matrix) -> NDArray[np.float32]:
-    """Return the whole step in float32: the one place where a whole tensor is in memory."""
-    out = np.empty((new.rows, new.columns), np.float32)
+def _factors(
+    old: Matrix, new: Matrix, rank: int, noise: float, bits: int
+) -> tuple[low_rank.Factor, low_rank.Factor] | None:
+    """Return factors of the step; of a large one, some rows tell the right factor for all."""
+    chosen = _held(list(new.blocks()), MOST_HELD // new.columns)
+    found = low_rank.factorise(_difference(old, new, chosen), rank, noise=noise, bits=bits)
+    if found is None or sum(last - first for first, last in chosen) == new.rows:
+        return found
+    right = found[1]
+    left = np.empty((new.rows, len(right)), np.float32)
+    for first, last in new.blocks():
+        step = _difference(old, new, [(first, last)])
+        left[first:last] = low_rank.left_factor(step, right, bits)
+    return left, right
+
+
+def _held(blocks: list[tuple[int, int]], rows: int) -> list[tuple[int, int]]:
+    """Return evenly spaced blocks of at most so many rows in all; all of them where they fit."""
+    tall = blocks[0][1] - blocks[0][0]
+    count = min(len(blocks), max(1, rows // tall))
+    places = np.linspace(0, len(blocks) - 1, count).astype(int)
+    return [blocks[place] for place in places]
+
+
+def _difference(old: Matrix, new: Matrix, blocks: list[tuple[int, int]]) -> NDArray[np.float32]:
+    """Return the step of some blocks of rows in float32, one below the other."""
+    out = np.empty((sum(last - first for first, last in blocks), new.columns), np.float32)
+    at = 0
     with np.errstate(all="ignore"):
-        for first, last in new.blocks():
-            np.subtract(
-                new.values(first, last),
-                old.values(first, last),
-                out=out[first:last],
-                casting="same_kind",
-            )
+        for first, last in blocks:
+            here = out[at : (at := at + last - first)]
+            after, before = new.values(first, last), old.values(first, last)
+            np.subtract(after, before, out=here, casting="same_kind")
     return out

@@ -55,13 +55,15 @@ def alone(plain: Bytes, width: int) -> float:
 def residual(plain: Bytes, guess: Bytes, width: int) -> Residual:
     """Return the estimated bytes of what a guess misses."""
     missed = zigzag(sample(plain, width), sample(guess, width), width)
-    changed = missed[missed.any(axis=1)]
-    share = len(changed) / max(len(missed), 1)
+    # Whole words are compared: numpy looks at rows of bytes one by one.
+    changed = missed.view(f"<u{width}").reshape(-1) != 0
+    share = int(np.count_nonzero(changed)) / max(len(missed), 1)
     dense = _planes(missed) * len(plain)
     if share > MOSTLY:
         return Residual(dense, dense, 1 - share)
     packed = max(_binary_entropy(share) / 8, _HUFFMAN_FLOOR / 8) / width
-    return Residual(dense, (packed + share * _planes(changed)) * len(plain), 1 - share)
+    planes = _planes(missed[np.flatnonzero(changed)])
+    return Residual(dense, (packed + share * planes) * len(plain), 1 - share)
 
 
 def zigzag(plain: Bytes, guess: Bytes, width: int) -> Bytes:

@@ -7,7 +7,7 @@ A record's value = one byte that says how it is kept (0: plain), eight bytes lit
 the number of the transaction that wrote it, the record's canonical bytes.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from theta_store.chunking import chunks_within
@@ -119,7 +119,7 @@ def _leave(writer: Writer, id_: ChunkId, form: Form) -> None:
             writer.delete(Table.DEPENDANTS, chunk + id_)
 
 
-def need_chunks(reader: Reader, need: Need) -> list[ChunkId]:
+def need_chunks(reader: Reader, need: Need) -> Sequence[ChunkId]:
     """Return the chunks that a need stands for; a tensor whose record is gone stands for itself.
 
     Its id is then no chunk's, so whoever looks for it finds that it is missing.

@@ -3,11 +3,13 @@
 Owns the threads, the bound on work in flight and per-thread scratch. Must not know chunks.
 """
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
+
+from theta_store.limits import Limits
+from theta_store.timings import UNTIMED, Clock
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,21 +19,12 @@ if TYPE_CHECKING:
 Job = TypeVar("Job")
 Done = TypeVar("Done")
 
-IN_FLIGHT_PER_THREAD = 8
-
-
-def default_threads() -> int:
-    """Return the number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
 
 class Pool:
     """Threads with scratch of their own; made on first use, so small work starts none."""
 
-    def __init__(self, threads: int | None = None) -> None:
-        self.threads = threads or default_threads()
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
         self._executor: ThreadPoolExecutor | None = None
         self._local = threading.local()
 
@@ -44,7 +37,9 @@ class Pool:
             scratch = self._local.scratch = Scratch()
         return scratch
 
-    def map(self, function: Callable[[Job], Done], jobs: Iterable[Job]) -> Iterator[Done]:
+    def map(
+        self, function: Callable[[Job], Done], jobs: Iterable[Job], *, clock: Clock = UNTIMED
+    ) -> Iterator[Done]:
         """Yield ``function(job)`` in the order of the jobs, with few jobs in flight.
 
         After a failure no further job starts, and those that run are waited for: their inputs
@@ -53,15 +48,15 @@ class Pool:
         if self._executor is None:
             from concurrent.futures import ThreadPoolExecutor
 
-            self._executor = ThreadPoolExecutor(self.threads, thread_name_prefix="theta")
+            self._executor = ThreadPoolExecutor(self.limits.threads, thread_name_prefix="theta")
         running: deque[Future[Done]] = deque()
         try:
             for job in jobs:
                 running.append(self._executor.submit(function, job))
-                if len(running) >= self.threads * IN_FLIGHT_PER_THREAD:
-                    yield running.popleft().result()
+                if len(running) >= self.limits.jobs:
+                    yield clock.run("wait", 0, running.popleft().result)
             while running:
-                yield running.popleft().result()
+                yield clock.run("wait", 0, running.popleft().result)
         finally:
             for future in running:
                 future.cancel()

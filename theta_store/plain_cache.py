@@ -10,13 +10,11 @@ from collections import OrderedDict
 from theta_store.ids import ChunkId
 from theta_store.scratch import Bytes
 
-CACHE_BYTES = 96 << 20
-
 
 class PlainCache:
     """Least recently used chunks go first; safe to use from many threads."""
 
-    def __init__(self, capacity: int = CACHE_BYTES) -> None:
+    def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._chunks: OrderedDict[ChunkId, Bytes] = OrderedDict()
         self._bytes = 0

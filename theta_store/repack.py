@@ -90,6 +90,7 @@ class Repacker:
     dry: bool = False
     _seen: set[ChunkId] = field(default_factory=set)
     _old: dict[ChunkId, Form] = field(default_factory=dict)
+    _queued_bytes: int = 0
     _report: RepackReport = field(default_factory=RepackReport)
 
     def run(
@@ -169,7 +170,9 @@ class Repacker:
             return
         self._old[job.id] = job.form
         writer.put(payload)
-        if len(self._old) >= FLUSH_CHUNKS:
+        self._queued_bytes += payload.form.stored
+        full = self._queued_bytes >= self.pool.limits.queued_bytes
+        if full or len(self._old) >= FLUSH_CHUNKS:
             self._publish(writer)
 
     def _publish(self, writer: PayloadWriter) -> None:
@@ -183,6 +186,7 @@ class Repacker:
                     born = self._old[id_].born
                     put_form(transaction, id_, msgspec.structs.replace(settled, born=born))
         self._old.clear()
+        self._queued_bytes = 0
 
 
 def _is_worth(new: int, old: int) -> bool:

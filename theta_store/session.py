@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import msgspec
 
-from theta_store.chunking import split_bytes
+from theta_store.chunking import CHUNK_BYTES, split_bytes
 from theta_store.db import Meta, Volumes, Writer
 from theta_store.errors import Locked
 from theta_store.expiries import expire, is_expired, revive
@@ -35,13 +35,14 @@ from theta_store.objects import (
     put_records,
 )
 from theta_store.oplog import Operation, append
-from theta_store.payloads import Payload, PayloadWriter
+from theta_store.payloads import BATCH_BYTES, QUEUED_CHUNKS, Payload, PayloadWriter
 from theta_store.pipeline import Pool
 from theta_store.records import Blob, Record, Tensor
 from theta_store.refs import move_refs
 from theta_store.settings import gc_epoch
 from theta_store.sketches import has_entry, put_sketches, sketch_key
 from theta_store.tensors import ByteSource, Source, put_blobs, put_tensors
+from theta_store.timings import UNTIMED, Clock
 
 if TYPE_CHECKING:
     from theta_store.chunks import Chunks
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 FLUSH_ROWS = 4096
 # The bound of every form, hot or cold.
 MAX_DEPTH = 8
+# What the payload writer holds at most by itself.
+WRITER_BYTES = QUEUED_CHUNKS * CHUNK_BYTES + BATCH_BYTES
 
 Hints = Callable[[str], Sequence[Hint]]
 
@@ -87,13 +90,18 @@ class Session:
         epoch: int,
         *,
         capacity: int,
+        clock: Clock = UNTIMED,
     ) -> None:
+        self._clock = clock
         self._meta = meta
         self._chunks = chunks
         self._pool = pool
         self._lease: Lease | None = lease
         self._epoch = epoch
         self._writer = PayloadWriter(meta, volumes, volume_bytes=capacity)
+        self._queued_bytes = 0
+        self._synced: list[tuple[ChunkId, Form]] = []
+        self._queueing = threading.Lock()
         self._claimed: set[ChunkId] = set()
         self._records: dict[RecordId, Encoded] = {}
         self._sketches: dict[bytes, bytes] = {}
@@ -106,14 +114,35 @@ class Session:
             if id_ in self._claimed:
                 return False
             self._claimed.add(id_)
+        return not self._clock.run("records", 0, self._is_stored, id_)
+
+    def _is_stored(self, id_: ChunkId) -> bool:
         with self._meta.read() as reader:
-            return not is_whole(reader, id_)
+            return is_whole(reader, id_)
 
     def put(self, payload: Payload) -> None:
-        """Queue a payload for its volume."""
-        with self._lock:
-            self.stored_bytes += len(payload.data)
-        self._writer.put(payload)
+        """Queue a payload for its volume, waiting while too many bytes are on their way there."""
+        self._clock.run("put", len(payload.data), self._queue, payload)
+
+    def _queue(self, payload: Payload) -> None:
+        size, most = len(payload.data), self._pool.limits.queued_bytes
+        with self._queueing:
+            self.stored_bytes += size
+            if self._queued_bytes + size > most and most < WRITER_BYTES:
+                self._drain()
+            self._queued_bytes += size
+            self._writer.put(payload)
+
+    def _drain(self) -> None:
+        """Wait until all that is queued is synced; its rows wait for the next flush."""
+        self._synced += self._writer.flush()
+        self._queued_bytes = 0
+
+    def _synced_rows(self) -> list[tuple[ChunkId, Form]]:
+        with self._queueing:
+            self._drain()
+            rows, self._synced = self._synced, []
+        return rows
 
     def put_tensors(
         self, items: Iterable[tuple[str, Source]], *, crc: bool = False, hints: Hints | None = None
@@ -124,7 +153,8 @@ class Session:
         """
 
         def derive(name: str, source: Source) -> "Sequence[Derivation]":
-            return self._lineage.of_source(source, () if hints is None else hints(name))
+            given = () if hints is None else hints(name)
+            return self._clock.run("predict", 0, self._lineage.of_source, source, given)
 
         # Sketches bring numpy; a session that stores no tensor does without it.
         from theta_store.sketch import Sampler
@@ -137,6 +167,7 @@ class Session:
             derive=derive,
             chunks=self._chunks,
             sample=Sampler.of,
+            clock=self._clock,
         )
         for stored in made:
             id_ = TensorId(self.put_record(stored.record))
@@ -162,14 +193,14 @@ class Session:
 
     def keep(self, source: Source) -> TensorId:
         """Store a small tensor so that forms can need it, and readers find it, at once."""
-        (stored,) = put_tensors([("", source)], self, self._pool)
+        (stored,) = put_tensors([("", source)], self, self._pool, clock=self._clock)
         id_ = TensorId(self.put_record(stored.record))
         self.flush()
         return id_
 
     def put_blobs(self, items: Iterable[tuple[str, ByteSource]]) -> Iterator[tuple[str, BlobId]]:
         """Store blobs in parallel; yield name and id in the order given."""
-        for stored in put_blobs(items, self, self._pool):
+        for stored in put_blobs(items, self, self._pool, clock=self._clock):
             yield stored.name, BlobId(self.put_record(stored.record))
             self._relieve()
 
@@ -189,6 +220,9 @@ class Session:
 
     def put_record(self, record: Record) -> RecordId:
         """Store a record whose children are stored."""
+        return self._clock.run("records", 0, self._put_record, record)
+
+    def _put_record(self, record: Record) -> RecordId:
         made = encoded(record)
         if made.id not in self._records:
             with self._meta.read() as reader:
@@ -199,7 +233,10 @@ class Session:
 
     def flush(self) -> None:
         """Make everything put so far durable and known; it is reachable only once published."""
-        rows = self._writer.flush()
+        rows = self._clock.run("put", 0, self._synced_rows)
+        self._clock.run("records", 0, self._flush_records, rows)
+
+    def _flush_records(self, rows: list[tuple[ChunkId, Form]]) -> None:
         if rows or self._records or self._sketches:
             with self._meta.write() as writer:
                 self._enter(writer, rows)
@@ -218,9 +255,16 @@ class Session:
         ``commits`` are new to the store. `RefMoved` when a ref is not where the operation says,
         `CollectedMeanwhile` when gc took what they refer to; nothing is changed then.
         """
-        if self._writer.pending > FLUSH_ROWS or len(self._records) > FLUSH_ROWS:
-            self.flush()
-        rows = self._writer.flush()
+        return self._clock.run("publish", 0, self._publish, operation, commits, log)
+
+    def _publish(
+        self,
+        operation: Operation,
+        commits: Iterable[CommitId],
+        log: Callable[[Writer, Operation], Operation],
+    ) -> Operation:
+        self._relieve()
+        rows = self._clock.run("put", 0, self._synced_rows)
         with self._meta.write() as writer:
             self._enter(writer, rows)
             if epoch_moved(writer, self._epoch) and _holes(writer, operation, commits):
@@ -259,7 +303,8 @@ class Session:
                 drop(writer, lease)
 
     def _relieve(self) -> None:
-        if self._writer.pending > FLUSH_ROWS or len(self._records) > FLUSH_ROWS:
+        rows = len(self._synced) + self._writer.pending
+        if rows > FLUSH_ROWS or len(self._records) > FLUSH_ROWS:
             self.flush()
 
     def _enter(self, writer: Writer, rows: list[tuple[ChunkId, Form]]) -> None:

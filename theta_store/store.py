@@ -38,6 +38,7 @@ from theta_store.ids import (
     TreeId,
     short,
 )
+from theta_store.limits import Limits
 from theta_store.objects import find_record, forms, get_record, has_record, record_births
 from theta_store.oplog import Operation, append_redo, append_undo
 from theta_store.pipeline import Pool
@@ -57,6 +58,7 @@ from theta_store.refs import (
 from theta_store.session import CollectedMeanwhile, Hints, Session, StoredTensor
 from theta_store.settings import Format, check_format, gc_epoch, write_format
 from theta_store.tensors import ByteSource, Sink, Source, read_into, read_range
+from theta_store.timings import UNTIMED, Clock
 
 if TYPE_CHECKING:
     from theta_store.check import Hurt, Problem
@@ -161,7 +163,7 @@ class Store:
         self,
         folder: Path,
         *,
-        threads: int | None = None,
+        limits: Limits | None = None,
         volume_bytes: int = VOLUME_BYTES,
         readonly: bool = False,
     ) -> None:
@@ -172,7 +174,7 @@ class Store:
         self._capacity = volume_bytes
         self._meta = Meta(folder / META, readonly=self.readonly)
         self._volumes = Volumes(folder / VOLUMES, readonly=self.readonly)
-        self._pool = Pool(threads)
+        self._pool = Pool(limits)
         self.refs = Refs(self._meta)
         with self._meta.read() as reader:
             check_format(reader, writing=False)
@@ -182,7 +184,7 @@ class Store:
         # Forms bring numpy and zstandard; verbs that touch no chunk do without them.
         from theta_store.chunks import Chunks
 
-        return Chunks(self._meta.read, self._volumes)
+        return Chunks(self._meta.read, self._volumes, self._pool.limits.cache_bytes)
 
     @classmethod
     def create(cls, folder: Path, *, head: str, force_network: bool = False) -> "Store":
@@ -319,7 +321,9 @@ class Store:
     # Writing ------------------------------------------------------------------------------
 
     @contextmanager
-    def session(self, *, reading: Iterable[CommitId] = ()) -> Iterator[Session]:
+    def session(
+        self, *, reading: Iterable[CommitId] = (), clock: Clock = UNTIMED
+    ) -> Iterator[Session]:
         """Open a writer; ``reading`` are commits that gc must leave alone meanwhile."""
         self.check_writable()
         with self._meta.write() as writer:
@@ -333,6 +337,7 @@ class Store:
             lease,
             epoch,
             capacity=self._capacity,
+            clock=clock,
         ) as session:
             yield session
 

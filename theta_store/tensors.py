@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from theta_store.chunking import ranges_of, split, split_bytes
+from theta_store.chunking import pieces_within, ranges_of, split, split_bytes
 from theta_store.dtypes import DType, dtype
 from theta_store.ids import ChunkId, chunk_id
 from theta_store.payloads import Payload
 from theta_store.pipeline import Pool
 from theta_store.records import Blob, Tensor
+from theta_store.timings import UNTIMED, Clock
 
 if TYPE_CHECKING:
     from theta_store.chunks import Chunks
@@ -122,6 +123,7 @@ def put_tensors(
     derive: Derive | None = None,
     chunks: "Chunks | None" = None,
     sample: Sample | None = None,
+    clock: Clock = UNTIMED,
 ) -> Iterator[Stored]:
     """Store tensors; yield each, in order, once all its chunks are on their way to the disk.
 
@@ -139,26 +141,33 @@ def put_tensors(
         )
         for name, source in items
     )
-    return _put(assemblies, known, pool, crc=crc, chunks=chunks)
+    return _put(assemblies, known, pool, crc=crc, chunks=chunks, clock=clock)
 
 
 def put_blobs(
-    items: Iterable[tuple[str, ByteSource]], known: Known, pool: Pool
+    items: Iterable[tuple[str, ByteSource]], known: Known, pool: Pool, *, clock: Clock = UNTIMED
 ) -> Iterator[Stored]:
     """Store blobs; yield each, in order, once all its chunks are on their way to the disk."""
     assemblies = (_Assembly(name, source, None, split_bytes(source.size)) for name, source in items)
-    return _put(assemblies, known, pool, crc=False, chunks=None)
+    return _put(assemblies, known, pool, crc=False, chunks=None, clock=clock)
 
 
 def _put(
-    assemblies: Iterable[_Assembly], known: Known, pool: Pool, *, crc: bool, chunks: "Chunks | None"
+    assemblies: Iterable[_Assembly],
+    known: Known,
+    pool: Pool,
+    *,
+    crc: bool,
+    chunks: "Chunks | None",
+    clock: Clock,
 ) -> Iterator[Stored]:
     waiting: deque[_Assembly] = deque()
 
     def work(batch: list[_Piece]) -> list[tuple[_Assembly, ChunkId, tuple[int, int]]]:
-        return [_store_piece(piece, known, chunks, pool.scratch(), crc=crc) for piece in batch]
+        scratch = pool.scratch()
+        return [_store_piece(piece, known, chunks, scratch, clock, crc=crc) for piece in batch]
 
-    for results in pool.map(work, _batches(assemblies, waiting)):
+    for results in pool.map(work, _batches(assemblies, waiting), clock=clock):
         for assembly, id_, check in results:
             assembly.ids.append(id_)
             assembly.checks.append(check)
@@ -184,17 +193,26 @@ def _batches(assemblies: Iterable[_Assembly], waiting: deque[_Assembly]) -> Iter
 
 
 def _store_piece(
-    piece: _Piece, known: Known, chunks: "Chunks | None", scratch: "Scratch", *, crc: bool
+    piece: _Piece,
+    known: Known,
+    chunks: "Chunks | None",
+    scratch: "Scratch",
+    clock: Clock,
+    *,
+    crc: bool,
 ) -> tuple[_Assembly, ChunkId, tuple[int, int]]:
     assembly, start, stop = piece
-    plain = scratch.bytes("plain", stop - start)
-    assembly.source.read_into(start, plain)
-    id_ = chunk_id(plain)
+    size = stop - start
+    plain = scratch.bytes("plain", size)
+    clock.run("read", size, assembly.source.read_into, start, plain)
+    id_ = clock.run("hash", size, chunk_id, plain)
+    check = clock.run("hash", 0, zlib.crc32, plain) if crc else 0
     if assembly.sampler is not None:
-        assembly.sampler.feed(start, plain)
+        clock.run("predict", 0, assembly.sampler.feed, start, plain)
     if known.claim(id_):
-        known.put(_payload(id_, plain, piece, chunks, scratch))
-    return assembly, id_, (zlib.crc32(plain) if crc else 0, stop - start)
+        payload = clock.run("encode", size, _payload, id_, plain, piece, chunks, scratch)
+        known.put(payload)
+    return assembly, id_, (check, size)
 
 
 def _payload(
@@ -257,10 +275,8 @@ def read_range(
 ) -> None:
     """Fill ``out`` with plain bytes from ``start``; whole chunks decode in place."""
     stop = start + len(out)
-    for id_, (left, right) in zip(record.chunks, ranges_of(record), strict=True):
+    for id_, left, right in pieces_within(record, start, stop):
         low, high = max(left, start), min(right, stop)
-        if low >= high:
-            continue
         if (low, high) == (left, right):
             chunks.read_into(id_, out[low - start : high - start], scratch)
             continue

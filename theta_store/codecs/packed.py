@@ -34,7 +34,9 @@ ESCAPE = 3
 FEW_ESCAPES = 0.2
 LEAST_BYTES = 1024
 _HEAD = struct.Struct("<II")
-# The two low bits of four bytes, moved together and apart again.
+# The product has the two low bits of a word's four bytes side by side in its highest byte; no sum
+# of shifted bits meets another, so nothing carries.
+_GATHER = np.uint32(1 << 24 | 1 << 18 | 1 << 12 | 1 << 6)
 _SHIFTS = (6, 12, 18)
 _LOW_BITS = np.uint32(0x03030303)
 
@@ -45,13 +47,15 @@ def encode_skewed(plane: Bytes, scratch: Scratch, bounds: Sequence[int] = ()) ->
     ``bounds`` as in `encode_plane`. Bytes of kind raw are the plane's own memory.
     """
     ends = [*bounds] or [len(plane)]
-    split = _split(plane, ends, scratch)
+    large = scratch.array("large", len(plane))
+    np.greater_equal(plane, ESCAPE, out=large.view(np.bool_))
+    split = _split(large, ends)
     if len(plane) - split < LEAST_BYTES or plane.min() == plane.max():
         return encode_plane(plane, scratch, bounds)
     later = plane[split:]
-    escapes = later[later >= ESCAPE] - np.uint8(ESCAPE)
+    escapes = later[np.flatnonzero(large[split:].view(np.bool_))] - np.uint8(ESCAPE)
     front = np.concatenate([plane[:split], escapes]) if len(escapes) else plane[:split]
-    packed = _pack(later, scratch)
+    packed = _pack(later, large[split:], scratch)
     inside = sorted({end for end in ends if end < split} | {split, len(front)} - {0})
     cuts = [(end - split) // 4 for end in ends if split < end < len(plane)]
     planes = [
@@ -91,11 +95,10 @@ def decode_skewed(kind: int, data: memoryview, size: int, scratch: Scratch) -> P
     return plane
 
 
-def _split(plane: Bytes, ends: Sequence[int], scratch: Scratch) -> int:
-    """Return where the last run of groups with few escapes begins."""
-    large = np.greater_equal(plane, ESCAPE, out=scratch.array("large", len(plane)).view(np.bool_))
+def _split(large: Bytes, ends: Sequence[int]) -> int:
+    """Return where the last run of groups with few escapes begins; ``large`` is 1 for an escape."""
     starts = [0, *ends[:-1]]
-    split = len(plane)
+    split = len(large)
     for start, end in zip(reversed(starts), reversed(ends), strict=True):
         if np.count_nonzero(large[start:end]) > FEW_ESCAPES * (end - start):
             break
@@ -103,19 +106,20 @@ def _split(plane: Bytes, ends: Sequence[int], scratch: Scratch) -> int:
     return split
 
 
-def _pack(later: Bytes, scratch: Scratch) -> Bytes:
+def _pack(later: Bytes, large: Bytes, scratch: Scratch) -> Bytes:
+    """Return two bits per byte, no more than 3 of each; ``large``, 1 for more, is overwritten."""
     size = -(-len(later) // 4)
     symbols = scratch.array("symbols", 4 * size)
-    np.minimum(later, ESCAPE, out=symbols[: len(later)])
+    # All ones for an escape. Numpy has vector code for these, not for a minimum with a number.
+    np.negative(large, out=large)
+    np.bitwise_or(later, large, out=symbols[: len(later)])
     symbols[len(later) :] = 0
-    four, joined = symbols.view("<u4"), scratch.array("joined", 4 * size).view("<u4")
-    step = scratch.array("packing step", 4 * size).view("<u4")
-    np.copyto(joined, four)
-    for shift in _SHIFTS:
-        np.right_shift(four, shift, out=step)
-        np.bitwise_or(joined, step, out=joined)
+    four = symbols.view("<u4")
+    np.bitwise_and(four, _LOW_BITS, out=four)
+    np.multiply(four, _GATHER, out=four)
+    np.right_shift(four, 24, out=four)
     packed = scratch.array("packed", size)
-    np.copyto(packed, joined, casting="unsafe")
+    np.copyto(packed, four, casting="unsafe")
     return packed
 
 

@@ -3,7 +3,7 @@
 Owns taking words apart and putting them together. Must not know what the words mean.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -51,18 +51,32 @@ def _plane(words: Words, place: int, scratch: Scratch, role: str) -> Bytes:
     return plane
 
 
-def _join(planes: Iterable[Plane], words: Words, scratch: Scratch) -> None:
-    for place, plane in enumerate(planes):
-        if place == 0:
-            # The other bytes of each word become zero.
-            words[:] = plane
-        elif isinstance(plane, int):
-            if plane:
-                np.bitwise_or(words, words.dtype.type(plane << 8 * place), out=words)
-        elif words.itemsize == 2:
-            moved = words_in(scratch, "moved words", len(words), 2)
-            moved[:] = plane
-            np.left_shift(moved, 8, out=moved)
-            np.bitwise_or(words, moved, out=words)
-        else:
-            words.view(np.uint8)[place :: words.itemsize] = plane
+def _join(planes: Iterator[Plane], words: Words, scratch: Scratch) -> None:
+    """Fill words from the next planes: the lower half of each, then the upper one.
+
+    A plane may live in scratch until the next is asked for, so each is used at once. Halves of
+    halves, since numpy has vector code for whole words, not for bytes at strides.
+    """
+    half = words.itemsize // 2
+    if half <= 1:
+        words[:] = next(planes)
+        if half:
+            _raise(next(planes), 8, words, scratch)
+        return
+    part = words_in(scratch, f"half words {half}", len(words), half)
+    _join(planes, part, scratch)
+    words[:] = part
+    _join(planes, part, scratch)
+    _raise(part, 8 * half, words, scratch)
+
+
+def _raise(upper: Words | int, shift: int, words: Words, scratch: Scratch) -> None:
+    """Set the upper bits of words that are zero there."""
+    if isinstance(upper, int):
+        if upper:
+            np.bitwise_or(words, words.dtype.type(upper << shift), out=words)
+        return
+    moved = words_in(scratch, "moved words", len(words), words.itemsize)
+    moved[:] = upper
+    np.left_shift(moved, shift, out=moved)
+    np.bitwise_or(words, moved, out=words)

@@ -77,6 +77,17 @@ def factorise(
     return None
 
 
+def left_factor(difference: Factor, right: Factor, bits: int = 30) -> Factor:
+    """Return the left factor (m × r) of some rows that with a right one (r × n) is nearest to them.
+
+    Least squares by the normal equations in float64. What is not finite counts as zero.
+    """
+    matrix = np.where(np.isfinite(difference), difference, np.float32(0))
+    wide = right.T.astype(np.float64)
+    inverse = np.linalg.pinv(_times(wide.T, wide), hermitian=True)
+    return _shortened(_times(_times(matrix, wide), inverse), 1, bits)
+
+
 def _spread(shape: tuple[int, ...]) -> float:
     """Return the largest singular value of noise of rms 1."""
     return float(np.sqrt(shape[0]) + np.sqrt(shape[1]))

@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 
 from theta_store.arithmetic import Floats, Plain, narrow, restore_nans, widen
 from theta_store.dtypes import DType
-from theta_store.predictors.factors import bits_worth, factorise, looks_low_rank, noise_level
+from theta_store.predictors.factors import (
+    bits_worth,
+    factorise,
+    left_factor,
+    looks_low_rank,
+    noise_level,
+)
 from theta_store.predictors.head import (
     LARGEST,
     AnyHead,
@@ -182,6 +188,7 @@ __all__ = [
     "bits_for",
     "bits_worth",
     "factorise",
+    "left_factor",
     "looks_low_rank",
     "noise_level",
     "predict",

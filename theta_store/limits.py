@@ -1,0 +1,46 @@
+"""How much of a machine a store may use: threads, and bytes in flight.
+
+Owns the two numbers, their defaults, and how the bytes are shared out. Must not know what the
+shares are used for beyond their names. No share can be seen in an id or in a stored form.
+"""
+
+import os
+from dataclasses import dataclass, field
+
+MEMORY = 400_000_000
+JOB_BYTES = 1 << 20
+JOBS_PER_THREAD = 8
+
+
+def default_threads() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """``threads`` work at once; ``memory`` bytes may be in flight.
+
+    What is left of ``memory`` beside the shares is for the threads' scratch and the interpreter.
+    """
+
+    threads: int = field(default_factory=default_threads)
+    memory: int = MEMORY
+
+    @property
+    def queued_bytes(self) -> int:
+        """Encoded bytes that may wait for the disk."""
+        return self.memory * 2 // 5
+
+    @property
+    def cache_bytes(self) -> int:
+        """Plain bytes of chunks that are kept because others need them."""
+        return self.memory // 4
+
+    @property
+    def jobs(self) -> int:
+        """Jobs that may be queued, running or done and not yet taken; each holds about a chunk."""
+        room = self.memory // 8 // JOB_BYTES
+        return max(self.threads, min(room, self.threads * JOBS_PER_THREAD))
