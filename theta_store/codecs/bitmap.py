@@ -17,10 +17,10 @@ that fill no word. The planes, in order:
 import struct
 
 import numpy as np
-from numpy.typing import NDArray
 
 from theta_store.codecs.base import Guess
 from theta_store.codecs.packed import decode_skewed, encode_skewed
+from theta_store.codecs.places import Places, places
 from theta_store.codecs.plane import Coded, decode_plane, encode_plane, pack_entries, unpack_entries
 from theta_store.codecs.residual import (
     Words,
@@ -42,8 +42,6 @@ GAP_BYTES = 4
 SPARSE = 1 / 16
 _HEAD = struct.Struct("<BI")
 
-Positions = NDArray[np.intp]
-
 
 class Bitmap:
     """For sparse residuals."""
@@ -60,7 +58,7 @@ class Bitmap:
         words, guessed = words_of(plain, dtype.width), words_of(guess.plain, dtype.width)
         changed = scratch.array("changed", len(words)).view(np.bool_)
         np.not_equal(words, guessed, out=changed)
-        positions = np.flatnonzero(changed)
+        positions = places(changed)
         mode, coded = MAP, [encode_plane(np.packbits(changed, bitorder="little"), scratch)]
         if len(positions) <= SPARSE * len(words):
             gaps = encode_words(_gaps(positions), scratch, encode_plane, "gap")
@@ -82,13 +80,13 @@ class Bitmap:
         target = words_of(out, width)
         if count > len(target):
             raise IntegrityError("bitmap: more words changed than there are")
-        places = 1 if mode == MAP else GAP_BYTES
-        coded, tail = unpack_entries(payload, _HEAD.size, places + width)
+        planes = 1 if mode == MAP else GAP_BYTES
+        coded, tail = unpack_entries(payload, _HEAD.size, planes + width)
         if len(tail) != len(out) % width:
             raise IntegrityError("bitmap: the payload has a wrong length")
-        positions = _positions(mode, coded[:places], count, len(target), scratch)
+        positions = _positions(mode, coded[:planes], count, len(target), scratch)
         missed = words_in(scratch, "residual", count, width)
-        decode_words(coded[places:], missed, scratch, decode_skewed)
+        decode_words(coded[planes:], missed, scratch, decode_skewed)
         np.add(missed, 1, out=missed)
         unfold(missed, scratch)
         np.copyto(target, words_of(guess.plain, width))
@@ -100,11 +98,11 @@ def _size(coded: list[Coded]) -> int:
     return len(pack_entries(coded)) + sum(len(data) for _, data in coded)
 
 
-def _gaps(positions: Positions) -> Words:
+def _gaps(positions: Places) -> Words:
     return (np.diff(positions, prepend=-1) - 1).astype("<u4")
 
 
-def _differences(words: Words, guessed: Words, positions: Positions, scratch: Scratch) -> Words:
+def _differences(words: Words, guessed: Words, positions: Places, scratch: Scratch) -> Words:
     missed = words_in(scratch, "residual", len(positions), words.itemsize)
     np.subtract(words[positions], guessed[positions], out=missed)
     fold(missed, scratch)
@@ -115,7 +113,7 @@ def _differences(words: Words, guessed: Words, positions: Positions, scratch: Sc
 
 def _positions(
     mode: int, coded: list[tuple[int, memoryview]], count: int, words: int, scratch: Scratch
-) -> Positions:
+) -> Places:
     """Return the places of the words that changed, ascending; damage is an `IntegrityError`."""
     if mode == MAP:
         kind, data = coded[0]
@@ -123,7 +121,7 @@ def _positions(
         bits = scratch.array("map", size)
         bits[:] = decode_plane(kind, data, size, scratch)
         changed = np.unpackbits(bits, count=words, bitorder="little").view(np.bool_)
-        positions = np.flatnonzero(changed)
+        positions = places(changed)
         if len(positions) != count:
             raise IntegrityError("bitmap: the map marks other words than were kept")
         return positions

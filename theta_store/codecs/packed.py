@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from theta_store.codecs.places import places
 from theta_store.codecs.plane import (
     Coded,
     Plane,
@@ -53,7 +54,7 @@ def encode_skewed(plane: Bytes, scratch: Scratch, bounds: Sequence[int] = ()) ->
     if len(plane) - split < LEAST_BYTES or plane.min() == plane.max():
         return encode_plane(plane, scratch, bounds)
     later = plane[split:]
-    escapes = later[np.flatnonzero(large[split:].view(np.bool_))] - np.uint8(ESCAPE)
+    escapes = later[places(large[split:].view(np.bool_))] - np.uint8(ESCAPE)
     front = np.concatenate([plane[:split], escapes]) if len(escapes) else plane[:split]
     packed = _pack(later, large[split:], scratch)
     inside = sorted({end for end in ends if end < split} | {split, len(front)} - {0})
@@ -84,14 +85,15 @@ def decode_skewed(kind: int, data: memoryview, size: int, scratch: Scratch) -> P
     plane = scratch.array("packed bytes", size)
     later = plane[split:]
     _unpack(second, later, scratch)
-    places = np.flatnonzero(later == ESCAPE)
-    if len(places) != escapes:
+    escaped = scratch.array("large", len(later)).view(np.bool_)
+    found = places(np.equal(later, ESCAPE, out=escaped))
+    if len(found) != escapes:
         raise IntegrityError("a packed plane has other escapes than it declares")
     front = decode_plane(*first, split + escapes, scratch)
     if isinstance(front, int):
         front = np.full(split + escapes, front, np.uint8)
     plane[:split] = front[:split]
-    later[places] = front[split:] + np.uint8(ESCAPE)
+    later[found] = front[split:] + np.uint8(ESCAPE)
     return plane
 
 
