@@ -92,8 +92,10 @@ def _run(terminal: Terminal, argv: Sequence[str]) -> int:
     verb = _verb(argv)
     if verb in MOVING:
         from theta.cli.allocator import keep_pages
+        from theta.cli.blas import one_thread
 
         keep_pages()
+        one_thread(terminal)
     try:
         code = build(verb)(argv, prog_name="theta", standalone_mode=False, obj=terminal)
     except SystemExit as error:

@@ -96,6 +96,10 @@ class Terminal:
 
     # The environment ----------------------------------------------------------------------
 
+    def set_default(self, name: str, value: str) -> None:
+        """Set a variable for the libraries of this process, unless the user has set it."""
+        os.environ.setdefault(name, value)
+
     @property
     def global_config(self) -> Path | None:
         """The user's own configuration file."""
