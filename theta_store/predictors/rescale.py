@@ -35,6 +35,7 @@ ONE, BY_ROW, BY_COLUMN = -1, 0, 1
 EXPLAINED = 0.9
 FEWEST = 8
 CORNER = (16, 64)
+WIDER = 4
 SAMPLE_ELEMENTS = 1 << 18
 SAMPLE_OF_LINE = 128
 SAMPLE_OF_ALL = 1 << 14
@@ -107,17 +108,38 @@ def discover(base: Floats, new: Floats, dtype: DType) -> tuple[int, Floats] | No
     best, found = EXPLAINED, None
     if not (_codes(base, dtype) != _codes(new, dtype)).any():
         return None
+    corner = (slice(CORNER[0]), slice(CORNER[1]))
+    with np.errstate(all="ignore"):
+        low, high = _intervals(base[corner], new[corner], dtype)
     for axis in (ONE, BY_ROW, BY_COLUMN):
         # A factor that few elements share explains them by chance, and costs as much.
         if base.size == 0 or _lines(base, axis).shape[1] < FEWEST:
             continue
-        corner = (slice(CORNER[0]), slice(CORNER[1]))
+        if _near(_lines(low, axis), _lines(high, axis)) < EXPLAINED / 4:
+            continue
         if _explained(base[corner], new[corner], axis, dtype)[0] < EXPLAINED / 2:
             continue
         share, vector = _explained(base, new, axis, dtype)
         if share > best:
             best, found = share, (axis, vector)
     return found
+
+
+def _near(low: Wide, high: Wide) -> float:
+    """Return the share of intervals that are near the middle one of their line, generously.
+
+    One that says nothing is near. What this turns down would not be explained either.
+    """
+    with np.errstate(all="ignore"):
+        middle, half = (low + high) / 2, (high - low) / 2
+        silent = ~np.isfinite(half)
+        middle[silent] = np.nan
+        # NaN sorts to the end.
+        ranks = np.maximum(np.count_nonzero(~silent, axis=1) // 2, 0)[:, None]
+        typical = np.take_along_axis(np.sort(middle, axis=1), ranks, axis=1)
+        widths = np.take_along_axis(np.sort(half, axis=1), ranks, axis=1)
+        far = np.abs(middle - typical) > WIDER * (half + widths)
+    return 1 - float(np.count_nonzero(far)) / far.size
 
 
 def _explained(base: Floats, new: Floats, axis: int, dtype: DType) -> tuple[float, Floats]:
