@@ -11,6 +11,8 @@ Places = NDArray[np.intp]
 # Above this share of set flags numpy looks at each by itself and is quick; below, it looks for the
 # next one again and again.
 MANY = 0.1
+# So few flags take less time than the calls below.
+FEW = 1 << 14
 
 
 def places(flags: NDArray[np.bool_]) -> Places:
@@ -18,6 +20,8 @@ def places(flags: NDArray[np.bool_]) -> Places:
 
     Four flags are first looked at as one word, then only the words that are not zero.
     """
+    if len(flags) <= FEW:
+        return flags.nonzero()[0]
     count, whole = int(np.count_nonzero(flags)), len(flags) // 4 * 4
     if count > MANY * len(flags) or count == 0:
         return np.flatnonzero(flags)

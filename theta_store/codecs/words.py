@@ -3,6 +3,7 @@
 Owns taking words apart and putting them together. Must not know what the words mean.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -10,6 +11,9 @@ import numpy as np
 from theta_store.codecs.plane import CONSTANT, Coded, Plane
 from theta_store.codecs.residual import Words, words_in
 from theta_store.scratch import Bytes, Scratch
+
+# So few words take less time than the calls that vector code needs.
+FEW = 1 << 13
 
 Encode = Callable[[Bytes, Scratch], Coded]
 Decode = Callable[[int, memoryview, int, Scratch], Plane]
@@ -58,6 +62,10 @@ def _join(planes: Iterator[Plane], words: Words, scratch: Scratch) -> None:
     halves, since numpy has vector code for whole words, not for bytes at strides.
     """
     half = words.itemsize // 2
+    if len(words) <= FEW:
+        for place, plane in enumerate(itertools.islice(planes, words.itemsize)):
+            words.view(np.uint8)[place :: words.itemsize] = plane
+        return
     if half <= 1:
         words[:] = next(planes)
         if half:
