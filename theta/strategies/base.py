@@ -9,6 +9,7 @@ ones. The engine calls it from any thread, for any runs, in any order: the resul
 how a tensor was cut.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -27,10 +28,13 @@ Statistic = Literal["fisher", "gram"]
 
 # Types of fields, with their bounds: what is out of bounds is refused when a rule is read.
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
+Unit = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 AtLeastZero = Annotated[float, msgspec.Meta(ge=0)]
+# Neither infinite nor NaN, either of which would destroy what is merged.
+Finite = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 # One number for each side, in the order of the sides; none: 1 for each.
-Weights = tuple[float, ...]
+Weights = tuple[Finite, ...]
 
 
 class Needs(msgspec.Struct, frozen=True):
@@ -62,6 +66,14 @@ class Strategy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     formula: ClassVar[str]
     needs: ClassVar[Needs] = Needs()
     kinds: ClassVar[frozenset[ConflictKind]] = frozenset({"content", "add/add"})
+
+    @property
+    def reads_base(self) -> bool:
+        """Whether values of the base are read where there is one.
+
+        A flag ``deltas`` is that of strategies which can do without.
+        """
+        return self.needs.base or bool(getattr(self, "deltas", False))
 
     def check(self, count: int) -> None:
         """Refuse parameters that do not fit ``count`` sides: a `UsageError`."""
