@@ -41,9 +41,11 @@ def encode_plane(plane: Bytes, scratch: Scratch, bounds: Sequence[int] = ()) -> 
     probe = _probe(plane)
     if probe.min() == probe.max() and plane.min() == plane.max():
         return CONSTANT, plane[:1].tobytes()
-    if len(huffman(probe.data, scratch)) >= WORTH * len(probe):
+    tried = huffman(probe.data, scratch)
+    if len(tried) >= WORTH * len(probe):
         return RAW, plane.data
-    frame = _frame(plane, bounds, scratch)
+    whole = probe is plane and len(bounds) < 2
+    frame = tried if whole else _frame(plane, bounds, scratch)
     return (FRAME, frame) if len(frame) < WORTH * size else (RAW, plane.data)
 
 
