@@ -1,17 +1,29 @@
-"""Speed of storing an update on its base, per core: ``python -m benchmarks.bench_engine``.
+"""Speed of storing an update on its base, per core.
+
+    OPENBLAS_NUM_THREADS=1 python -m benchmarks.bench_engine [--rounds 3] [--one-core] [--dry]
 
 Stores tensors of 16 MiB on their base in a real store on disk, for each kind of update, and prints
-bytes per CPU second (user + system, all threads), the stored share, and the time without discovery.
+bytes per CPU second (user + system, all threads), the stored share, and the speed without
+discovery. The allocator and the linear algebra are set as the command line sets them. Cores that
+share hardware slow each other down, which CPU seconds count as work: ``--one-core`` (Linux) keeps
+all threads on one.
 """
 
+import argparse
+import os
 import resource
 import shutil
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from benchmarks.measured import about, facts_of, load, save
 from tests.store.sources import MAIN, BytesSink
 from tests.store.updates import source, sparse, trained, weights
+from theta.cli.allocator import keep_pages
 from theta_store import lineage
 from theta_store.hints import Base
 from theta_store.store import Store
@@ -70,19 +82,48 @@ def _stored(store: Store, kind: str, update: str) -> tuple[float, float, float, 
     return total / cpu / 1e6, total / wall / 1e6, stored / total, total / (_cpu() - back) / 1e6
 
 
-def main() -> None:
-    """Print a line per dtype and update."""
-    print("dtype  update     MB/s per core  MB/s wall  stored  read MB/s per core  no discovery")
+COLUMNS = ("MB/s per core", "MB/s wall", "stored", "read, MB/s per core", "without discovery")
+
+
+def run(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Measure; return the report as Markdown and as values. The best round counts."""
+    chosen = _parser().parse_args(arguments)
+    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
+        raise SystemExit("set OPENBLAS_NUM_THREADS=1, as the command line does for itself")
+    if chosen.one_core:
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    keep_pages()
+    told = facts_of("benchmarks.bench_engine", arguments)
+    rows = []
     for kind in ("F32", "BF16"):
         for update in UPDATES:
-            runs = [_measure(kind, update, discovery=True) for _ in range(2)]
-            best = max(runs)
-            plain = max(_measure(kind, update, discovery=False) for _ in range(2))
-            print(
-                f"{kind:<6} {update:<9} {best[0]:>13.0f} {best[1]:>10.0f} {best[2]:>7.4f} "
-                f"{best[3]:>18.0f} {plain[0]:>13.0f}",
-                flush=True,
-            )
+            best = max(_measure(kind, update, discovery=True) for _ in range(chosen.rounds))
+            plain = max(_measure(kind, update, discovery=False) for _ in range(chosen.rounds))
+            rows.append([kind, update, *best, plain[0]])
+            print(*rows[-1], file=sys.stderr, flush=True)
+    told["load at end"] = load()
+    lines = [f"| dtype | update | {' | '.join(COLUMNS)} |", "| --- " * (len(COLUMNS) + 2) + "|"]
+    for kind, update, cpu, wall, stored, read, without in rows:
+        numbers = f"{cpu:.0f} | {wall:.0f} | {stored:.4f} | {read:.0f} | {without:.0f}"
+        lines.append(f"| {kind} | {update} | {numbers} |")
+    text = "\n".join([about("Storing an update on its base", told), *lines, ""])
+    return text, {"facts": told, "columns": COLUMNS, "rows": rows}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--one-core", action="store_true", help="keep all threads on one core")
+    parser.add_argument("--dry", action="store_true", help="print only, keep no result")
+    return parser
+
+
+def main() -> None:
+    """Measure, print the table, and keep it."""
+    text, values = run(sys.argv[1:])
+    print(text)
+    if "--dry" not in sys.argv:
+        save("engine_one_core" if "--one-core" in sys.argv else "engine", text, values)
 
 
 if __name__ == "__main__":
