@@ -1,0 +1,1 @@
+"""The parts of the merge benchmark: the models, and one child process watched."""
