@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from theta_store.errors import UsageError
+from theta_store.limits import Limits
 
 Origin = Literal["repository", "global", "default"]
 
@@ -27,8 +28,12 @@ class Setting:
     origin: Origin
 
 
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.ASCII | re.IGNORECASE)
+
+
 def _size(text: str) -> str:
-    if not re.fullmatch(r"\d+(\.\d+)?\s*([KMGT]i?)?B?", text, re.IGNORECASE):
+    found = _SIZE.fullmatch(text)
+    if found is None or (found[3] and not found[2]):
         raise ValueError("a size such as 400MB")
     return text
 
@@ -45,6 +50,12 @@ def _whole(text: str) -> str:
     return text
 
 
+def _flag(text: str) -> str:
+    if text not in {"true", "false"}:
+        raise ValueError("true or false")
+    return text
+
+
 def _direction(text: str) -> str:
     if text not in {"min", "max"}:
         raise ValueError("min or max")
@@ -58,6 +69,7 @@ KNOWN: Mapping[str, tuple[str, Callable[[str], str]]] = {
     "core.memory": ("400MB", _size),
     "gc.undo": ("7d", _duration),
     "merge.default": ("", str),
+    "merge.exact": ("true", _flag),
 }
 
 
@@ -95,6 +107,11 @@ class Config:
             if s.key.startswith("metric.")
         }
 
+    def limits(self) -> Limits:
+        """Return the threads and the memory that are configured."""
+        threads, memory = self.text("core.threads"), size(self.text("core.memory") or "")
+        return Limits(int(threads), memory) if threads else Limits(memory=memory)
+
     def set(self, key: str, value: str, *, origin: Origin = "repository") -> None:
         """Write a value, keeping the file's comments; a bad one is a `UsageError`."""
         _checked(key, value, None)
@@ -125,6 +142,14 @@ def seconds(text: str) -> float:
     """Return the seconds of a duration such as ``7d``."""
     unit = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[_duration(text)[-1]]
     return float(int(text[:-1]) * unit)
+
+
+def size(text: str) -> int:
+    """Return the bytes of a size such as ``5GB`` (decimal) or ``5GiB``; else a `ValueError`."""
+    found = _SIZE.fullmatch(_size(text))
+    assert found is not None
+    base = 1024 if found[3] else 1000
+    return int(float(found[1]) * base ** " KMGT".index(found[2].upper() or " "))
 
 
 def _assign(document: Any, key: str, value: str | None) -> None:

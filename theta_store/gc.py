@@ -113,7 +113,7 @@ class Collector:
         if reached.missing:
             raise IntegrityError(
                 f"{len(reached.missing)} objects are missing; nothing was removed",
-                hint="theta fsck names what they hurt",
+                hint="theta fsck",
             )
         young = [id_ for id_, born, _ in record_births(reader) if born >= horizon]
         reach(reader, young, expired=given_up, into=reached)

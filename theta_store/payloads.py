@@ -1,4 +1,4 @@
-"""The one thread that puts payload: a bounded queue in front of a claimed volume.
+"""The one thread that puts payload: a queue of bounded bytes in front of a claimed volume.
 
 Owns the choice of the volume, transactions of about 32 MiB, and the claims that keep gc off a
 volume while its newest payload has no index rows yet. Must not know codecs nor records.
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from theta_store.clock import UNTIMED, Clock
 from theta_store.db import VOLUME_BYTES, Meta, Volume, Volumes, page_bytes
 from theta_store.db.volumes import HEADROOM
 from theta_store.forms import Form
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 BATCH_BYTES = 32 << 20
-QUEUED_CHUNKS = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,20 @@ class PayloadWriter:
         *,
         volume_bytes: int = VOLUME_BYTES,
         avoid: frozenset[int] = frozenset(),
+        queued_bytes: int = 3 * BATCH_BYTES,
+        clock: Clock = UNTIMED,
     ) -> None:
         self._meta = meta
         self._volumes = volumes
         self._avoid = avoid
         self._capacity = volume_bytes
-        self._queue: queue.Queue[Payload | _Barrier | None] = queue.Queue(QUEUED_CHUNKS)
+        self._clock = clock
+        self._queue: queue.SimpleQueue[Payload | _Barrier | None] = queue.SimpleQueue()
+        self._most = queued_bytes
+        # Half of what may wait is a batch, so that a full queue always has one to write.
+        self._batch_most = min(BATCH_BYTES, queued_bytes // 2)
+        self._waiting = 0
+        self._room = threading.Condition()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._claims: list[FileLock] = []
@@ -66,8 +74,12 @@ class PayloadWriter:
         self._batch_bytes = 0
 
     def put(self, payload: Payload) -> None:
-        """Queue a payload, waiting while the queue is full; an earlier failure is raised here."""
+        """Queue a payload, waiting while too many bytes wait; an earlier failure is raised here."""
         self._check()
+        size = _cost(payload)
+        with self._room:
+            self._room.wait_for(lambda: self._has_place(size))
+            self._waiting += size
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="theta-payload", daemon=True)
             self._thread.start()
@@ -102,6 +114,15 @@ class PayloadWriter:
         """Number of rows that wait for a flush."""
         return len(self._rows)
 
+    def _has_place(self, size: int) -> bool:
+        few = self._waiting < self._batch_most
+        return few or self._waiting + size <= self._most or self._error is not None
+
+    def _leave(self, size: int) -> None:
+        with self._room:
+            self._waiting -= size
+            self._room.notify_all()
+
     def _check(self) -> None:
         if self._error is not None:
             raise self._error
@@ -113,6 +134,7 @@ class PayloadWriter:
                     self._take(item)
             except BaseException as error:  # noqa: BLE001 - raised again by put and flush
                 self._error = error
+                self._leave(0)
             if isinstance(item, _Barrier):
                 item.reached.set()
 
@@ -121,8 +143,8 @@ class PayloadWriter:
             self._write_batch()
             return
         self._batch.append(item)
-        self._batch_bytes += page_bytes(ID_BYTES, len(item.data))
-        if self._batch_bytes >= BATCH_BYTES:
+        self._batch_bytes += _cost(item)
+        if self._batch_bytes >= self._batch_most:
             self._write_batch()
 
     def _write_batch(self) -> None:
@@ -132,11 +154,13 @@ class PayloadWriter:
         if self._holds_live(volume):
             # Rows of a volume enter only while its claim is held, so what is seen now is all.
             volume = self._volume = self._claim_new()
-        volume.put((payload.id, payload.data) for payload in self._batch)
+        items = [(payload.id, payload.data) for payload in self._batch]
+        self._clock.run("sync", sum(len(data) for _, data in items), volume.put, items)
         self._rows += [
             (payload.id, _placed(payload.form, volume.number)) for payload in self._batch
         ]
-        self._batch, self._batch_bytes = [], 0
+        done, self._batch, self._batch_bytes = self._batch_bytes, [], 0
+        self._leave(done)
 
     def _holds_live(self, volume: Volume) -> bool:
         """Say whether a row points at a payload of this volume that the batch would overwrite."""
@@ -170,6 +194,10 @@ class PayloadWriter:
         volume, claim = self._volumes.create(number)
         self._claims.append(claim)
         return volume
+
+
+def _cost(payload: Payload) -> int:
+    return page_bytes(ID_BYTES, len(payload.data))
 
 
 def _placed(form: Form, volume: int) -> Form:

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
+from theta_store.clock import UNTIMED, Clock
 from theta_store.limits import Limits
-from theta_store.timings import UNTIMED, Clock
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import msgspec
 
-from theta_store.chunking import CHUNK_BYTES, split_bytes
+from theta_store.chunking import split_bytes
+from theta_store.clock import UNTIMED, Clock
 from theta_store.db import Meta, Volumes, Writer
 from theta_store.errors import Locked
 from theta_store.expiries import expire, is_expired, revive
@@ -35,14 +36,13 @@ from theta_store.objects import (
     put_records,
 )
 from theta_store.oplog import Operation, append
-from theta_store.payloads import BATCH_BYTES, QUEUED_CHUNKS, Payload, PayloadWriter
+from theta_store.payloads import Payload, PayloadWriter
 from theta_store.pipeline import Pool
 from theta_store.records import Blob, Record, Tensor
 from theta_store.refs import move_refs
 from theta_store.settings import gc_epoch
 from theta_store.sketches import has_entry, put_sketches, sketch_key
 from theta_store.tensors import ByteSource, Source, put_blobs, put_tensors
-from theta_store.timings import UNTIMED, Clock
 
 if TYPE_CHECKING:
     from theta_store.chunks import Chunks
@@ -53,7 +53,6 @@ FLUSH_ROWS = 4096
 # The bound of every form, hot or cold.
 MAX_DEPTH = 8
 # What the payload writer holds at most by itself.
-WRITER_BYTES = QUEUED_CHUNKS * CHUNK_BYTES + BATCH_BYTES
 
 Hints = Callable[[str], Sequence[Hint]]
 
@@ -98,15 +97,23 @@ class Session:
         self._pool = pool
         self._lease: Lease | None = lease
         self._epoch = epoch
-        self._writer = PayloadWriter(meta, volumes, volume_bytes=capacity)
-        self._queued_bytes = 0
-        self._synced: list[tuple[ChunkId, Form]] = []
-        self._queueing = threading.Lock()
+        self._writer = PayloadWriter(
+            meta,
+            volumes,
+            volume_bytes=capacity,
+            queued_bytes=pool.limits.queued_bytes,
+            clock=clock,
+        )
         self._claimed: set[ChunkId] = set()
         self._records: dict[RecordId, Encoded] = {}
         self._sketches: dict[bytes, bytes] = {}
         self._lock = threading.Lock()
         self.stored_bytes = 0
+
+    @property
+    def threads(self) -> int:
+        """Number of threads that work at once."""
+        return self._pool.limits.threads
 
     def claim(self, id_: ChunkId) -> bool:
         """Say whether the caller has to store this chunk."""
@@ -122,27 +129,9 @@ class Session:
 
     def put(self, payload: Payload) -> None:
         """Queue a payload for its volume, waiting while too many bytes are on their way there."""
-        self._clock.run("put", len(payload.data), self._queue, payload)
-
-    def _queue(self, payload: Payload) -> None:
-        size, most = len(payload.data), self._pool.limits.queued_bytes
-        with self._queueing:
-            self.stored_bytes += size
-            if self._queued_bytes + size > most and most < WRITER_BYTES:
-                self._drain()
-            self._queued_bytes += size
-            self._writer.put(payload)
-
-    def _drain(self) -> None:
-        """Wait until all that is queued is synced; its rows wait for the next flush."""
-        self._synced += self._writer.flush()
-        self._queued_bytes = 0
-
-    def _synced_rows(self) -> list[tuple[ChunkId, Form]]:
-        with self._queueing:
-            self._drain()
-            rows, self._synced = self._synced, []
-        return rows
+        with self._lock:
+            self.stored_bytes += len(payload.data)
+        self._clock.run("put", len(payload.data), self._writer.put, payload)
 
     def put_tensors(
         self, items: Iterable[tuple[str, Source]], *, crc: bool = False, hints: Hints | None = None
@@ -233,7 +222,7 @@ class Session:
 
     def flush(self) -> None:
         """Make everything put so far durable and known; it is reachable only once published."""
-        rows = self._clock.run("put", 0, self._synced_rows)
+        rows = self._clock.run("put", 0, self._writer.flush)
         self._clock.run("records", 0, self._flush_records, rows)
 
     def _flush_records(self, rows: list[tuple[ChunkId, Form]]) -> None:
@@ -264,7 +253,7 @@ class Session:
         log: Callable[[Writer, Operation], Operation],
     ) -> Operation:
         self._relieve()
-        rows = self._clock.run("put", 0, self._synced_rows)
+        rows = self._clock.run("put", 0, self._writer.flush)
         with self._meta.write() as writer:
             self._enter(writer, rows)
             if epoch_moved(writer, self._epoch) and _holes(writer, operation, commits):
@@ -303,8 +292,7 @@ class Session:
                 drop(writer, lease)
 
     def _relieve(self) -> None:
-        rows = len(self._synced) + self._writer.pending
-        if rows > FLUSH_ROWS or len(self._records) > FLUSH_ROWS:
+        if self._writer.pending > FLUSH_ROWS or len(self._records) > FLUSH_ROWS:
             self.flush()
 
     def _enter(self, writer: Writer, rows: list[tuple[ChunkId, Form]]) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from theta_store import expiries, leases, oplog
 from theta_store.chunking import ranges_of
+from theta_store.clock import UNTIMED, Clock
 from theta_store.db import VOLUME_BYTES, Meta, Reader, Table, Volumes, check_local
 from theta_store.encoding import KIND_BYTES
 from theta_store.errors import (
@@ -58,7 +59,6 @@ from theta_store.refs import (
 from theta_store.session import CollectedMeanwhile, Hints, Session, StoredTensor
 from theta_store.settings import Format, check_format, gc_epoch, write_format
 from theta_store.tensors import ByteSource, Sink, Source, read_into, read_range
-from theta_store.timings import UNTIMED, Clock
 
 if TYPE_CHECKING:
     from theta_store.check import Hurt, Problem
@@ -203,6 +203,11 @@ class Store:
             meta.close()
         return cls(folder)
 
+    @property
+    def limits(self) -> Limits:
+        """The threads and the memory that this store uses."""
+        return self._pool.limits
+
     def close(self) -> None:
         """Close threads and environments."""
         self._pool.close()
@@ -255,7 +260,7 @@ class Store:
             if expiries.is_expired(reader, id_) and not has_record(reader, commit.tree):
                 raise ExpiredCommit(
                     f"the files of {short(id_)} were given up by forget or gc --keep",
-                    hint="theta log shows the commits that are kept",
+                    hint="theta log",
                 )
         return self.tree(commit.tree)
 
@@ -350,7 +355,7 @@ class Store:
         if self.readonly:
             raise ForeignRepository(
                 f"{self.folder} may only be read by this user; nothing was written",
-                hint="theta clone makes a copy of your own",
+                hint="copy the repository to a place of your own and write there",
             )
         with self._meta.read() as reader:
             check_format(reader, writing=True)

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from theta_store.chunking import pieces_within, ranges_of, split, split_bytes
+from theta_store.clock import UNTIMED, Clock
 from theta_store.dtypes import DType, dtype
 from theta_store.ids import ChunkId, chunk_id
 from theta_store.payloads import Payload
 from theta_store.pipeline import Pool
 from theta_store.records import Blob, Tensor
-from theta_store.timings import UNTIMED, Clock
 
 if TYPE_CHECKING:
     from theta_store.chunks import Chunks

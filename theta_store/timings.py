@@ -11,9 +11,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, TypeVar
 
-ORDER = ("read", "hash", "predict", "encode", "put", "records", "publish", "wait", "other")
+ORDER = ("read", "hash", "predict", "encode", "put", "sync", "records", "publish", "wait", "other")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,33 +36,6 @@ class Timings:
     wall: float
     cpu: float
     stages: tuple[Stage, ...]
-
-
-class Clock(Protocol):
-    """Told what is done for which stage."""
-
-    def run(
-        self, stage: str, size: int, function: Callable[P, T], *args: P.args, **named: P.kwargs
-    ) -> T:
-        """Return what the function returns; its time and ``size`` bytes count for the stage."""
-
-
-class Untimed:
-    """Looks at no clock."""
-
-    def run(
-        self,
-        stage: str,  # noqa: ARG002 - the protocol's signature
-        size: int,  # noqa: ARG002
-        function: Callable[P, T],
-        *args: P.args,
-        **named: P.kwargs,
-    ) -> T:
-        """Return what the function returns."""
-        return function(*args, **named)
-
-
-UNTIMED: Clock = Untimed()
 
 
 @dataclass(slots=True)

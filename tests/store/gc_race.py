@@ -19,6 +19,7 @@ from tests.store.sources import (
 )
 from theta_store import session as session_module
 from theta_store.errors import Locked, MissingObject
+from theta_store.limits import Limits
 from theta_store.store import CollectedMeanwhile, Store
 
 UNIVERSE = 12
@@ -59,7 +60,7 @@ def main() -> None:
     folder, role, seed = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     if "--no-epoch" in sys.argv:
         session_module.epoch_moved = lambda writer, since: False
-    with Store(folder, threads=2) as store:
+    with Store(folder, limits=Limits(threads=2)) as store:
         try:
             work(store, seed) if role == "work" else collect(store)
         except MissingObject as error:

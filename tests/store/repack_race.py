@@ -38,6 +38,7 @@ from theta_store.errors import IntegrityError, Locked
 from theta_store.gc import Collector
 from theta_store.hints import Base, Hint
 from theta_store.ids import CheckpointId, CommitId, TensorId
+from theta_store.limits import Limits
 from theta_store.repack import Repacker
 from theta_store.store import CollectedMeanwhile, Session, Store
 
@@ -281,7 +282,7 @@ def main() -> None:
         sys.exit("\n".join(outcome.wrong) or 0)
     folder, role, seed = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     tell_phases(_phase_file(folder, role, seed))
-    with Store(folder, threads=2) as store:
+    with Store(folder, limits=Limits(threads=2)) as store:
         ROLES[role](store, seed)
 
 

@@ -66,7 +66,7 @@ def in_gcs_gap(store: Store, act: Callable[[], object]) -> Iterator[None]:
     collector.collect()
     assert done
     yield
-    store._chunks._cache.__init__()  # type: ignore[misc]
+    store._chunks._cache.__init__(store.limits.cache_bytes)  # type: ignore[misc]
     assert store.check() == []
 
 

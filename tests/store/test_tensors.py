@@ -12,6 +12,7 @@ from tests.store.sources import BytesSink, BytesSource, commit_tensors, f32, noi
 from theta_store.dtypes import DTYPES
 from theta_store.errors import IntegrityError
 from theta_store.ids import TensorId
+from theta_store.limits import Limits
 from theta_store.records import Tensor
 from theta_store.store import Store
 
@@ -77,7 +78,7 @@ def test_order_and_checks_survive_many_threads(tmp_path: Path) -> None:
 
     tensors = {f"{i:03}": f32(i, 1 + i * 37 % 900, 300) for i in range(120)}
     Store.create(tmp_path / "s", head="refs/heads/main").close()
-    with Store(tmp_path / "s", threads=8) as store, store.session() as session:
+    with Store(tmp_path / "s", limits=Limits(threads=8)) as store, store.session() as session:
         stored = list(session.put_tensors(tensors.items(), crc=True))
         assert [item.name for item in stored] == list(tensors)
         small = stored[0]

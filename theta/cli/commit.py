@@ -5,13 +5,14 @@ import os
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from theta.cli.spelling import spell_bytes, spell_id
 from theta.cli.status import describe
 from theta.cli.terminal import Terminal
+from theta.cli.timing import print_timings, timings_as_json
 from theta.repo import Committed, Details, Repo
 from theta_store.errors import UsageError
 from theta_store.ids import hex_id
@@ -59,6 +60,9 @@ def commit(
     rehash: Annotated[
         bool, typer.Option("--rehash", help="Read every file, whatever its times say.")
     ] = False,
+    timings: Annotated[
+        bool, typer.Option("--timings", help="Say where the time went, stage by stage.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
 ) -> None:
     """Commit the tracked files as they are."""
@@ -84,6 +88,7 @@ def commit(
             cwd=terminal.cwd,
             details=details,
             progress=terminal.progress(),
+            timings=timings,
         )
         files = repo.changed_files(done.id) if terminal.verbose else []
     for warning in done.warnings:
@@ -101,7 +106,7 @@ def _message(repo: Repo, branch: str | None) -> str:
 
 def _print(terminal: Terminal, done: Committed, *, json: bool) -> None:
     if json:
-        answer = {
+        answer: dict[str, Any] = {
             "commit": hex_id(done.id),
             "branch": done.branch and done.branch.removeprefix("refs/heads/"),
             "parents": [hex_id(parent) for parent in done.commit.parents],
@@ -109,6 +114,8 @@ def _print(terminal: Terminal, done: Committed, *, json: bool) -> None:
             "logical_bytes": done.logical_bytes,
             "warnings": list(done.warnings),
         }
+        if done.timings is not None:
+            answer["timings"] = timings_as_json(done.timings)
         terminal.answer("commit", answer)
         return
     branch = "HEAD" if done.branch is None else done.branch.removeprefix("refs/heads/")
@@ -117,6 +124,8 @@ def _print(terminal: Terminal, done: Committed, *, json: bool) -> None:
         f"stored {spell_bytes(done.stored_bytes)} for {spell_bytes(done.logical_bytes)} of files "
         "(theta undo takes it back)"
     )
+    if done.timings is not None:
+        print_timings(terminal, done.timings)
 
 
 def _metrics(items: list[str] | None) -> dict[str, float]:

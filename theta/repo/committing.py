@@ -5,6 +5,7 @@ Owns its steps. Must not know the terminal.
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from theta.diff import build_tree
@@ -35,6 +36,7 @@ class Committing(Contents):
         cwd: Path | None = None,
         details: Details | None = None,
         progress: Progress = SILENT,
+        timings: bool = False,
     ) -> Committed:
         """Commit the tracked files as they are; with ``paths``, only those.
 
@@ -42,7 +44,7 @@ class Committing(Contents):
         parent has under that name. With ``details.branch``, that branch is made or goes on and HEAD
         stays; files of the branch that HEAD lacks were never here and are kept. Nothing changed is
         `NothingToCommit` unless the details allow an empty commit; values that a guard refuses are
-        `GuardFailed`.
+        `GuardFailed`. With ``timings`` the answer says where the time went.
         """
         details = details or Details()
         for guard in details.guards:
@@ -62,7 +64,13 @@ class Committing(Contents):
             self._check_guards(session, before, content.entries, details, progress)
             return self._commit(session, place, content, message, author, details, waiting)
 
-        return self._retried(work)
+        if not timings:
+            return self._retried(work)
+        from theta_store.timings import Stopwatch
+
+        watch = Stopwatch()
+        done = self._retried(work, watch)
+        return replace(done, timings=watch.finish())
 
     def _check_guards(
         self,
@@ -116,9 +124,7 @@ class Committing(Contents):
             self.workspace.settle(content.entries)
         branch = None if place.ref == HEAD else place.ref
         read = content.read
-        return Committed(
-            id_, commit, branch, session.stored_bytes, read.plain_bytes, tuple(read.warnings)
-        )
+        return Committed(id_, commit, branch, session.stored_bytes, read.plain_bytes, read.warnings)
 
     def _check_changed(
         self, place: Place, tree: TreeId, content: Content, *, may_be_empty: bool
@@ -136,7 +142,7 @@ class Committing(Contents):
         if waiting is not None:
             if details.amend or place.now != waiting.head:
                 raise UsageError("HEAD moved while a merge was waiting", hint="theta merge --abort")
-            return waiting.head, waiting.other
+            return (waiting.head, *waiting.parents)
         if details.amend:
             if place.now is None:
                 raise UsageError("there is no commit to amend")

@@ -17,12 +17,14 @@ from theta.merge import pending
 from theta.revision import (
     resolve_revision,
 )
+from theta_store.clock import UNTIMED, Clock
 from theta_store.errors import (
     NotARepository,
     UnknownFile,
     UnsavedChanges,
 )
 from theta_store.ids import CommitId, TreeId, short
+from theta_store.limits import Limits
 from theta_store.records import Commit, Tree, TreeEntry
 from theta_store.store import (
     BRANCHES,
@@ -49,22 +51,25 @@ T = TypeVar("T")
 
 
 class Opened:
-    """An open repository; use it as a context manager or call `close`."""
+    """An open repository; use it as a context manager or call `close`.
+
+    ``limits`` are the threads and the memory to use, otherwise those of the configuration.
+    """
 
     def __init__(
         self,
         root: Path,
         *,
         global_config: Path | None = None,
-        threads: int | None = None,
+        limits: Limits | None = None,
         readonly: bool = False,
     ) -> None:
         self.root = root
         self.private = root / PRIVATE
         self.config = Config(global_config, self.private / CONFIG)
-        wanted = self.config.text("core.threads")
-        threads = threads or (int(wanted) if wanted else None)
-        self.store = Store(_store_folder(self.private), threads=threads, readonly=readonly)
+        self.limits = limits or self.config.limits()
+        folder = _store_folder(self.private)
+        self.store = Store(folder, limits=self.limits, readonly=readonly)
 
     @cached_property
     def workspace(self) -> "Workspace":
@@ -98,9 +103,7 @@ class Opened:
         for folder in (start, *start.parents):
             if (folder / PRIVATE).is_dir():
                 return cls(folder, global_config=global_config)
-        raise NotARepository(
-            f"no theta repository in {start} or above it", hint="theta init makes one here"
-        )
+        raise NotARepository(f"no theta repository in {start} or above it", hint="theta init")
 
     def close(self) -> None:
         """Close the store."""
@@ -151,11 +154,11 @@ class Opened:
             f"{short(commit)} holds no file {path!r}", hint=f"theta ls {short(commit)}"
         )
 
-    def _retried(self, work: Callable[[Session], T]) -> T:
+    def _retried(self, work: Callable[[Session], T], clock: Clock = UNTIMED) -> T:
         """Run work in a session, again when gc took what it shared."""
         for attempt in range(TRIES):
             try:
-                with self.store.session() as session:
+                with self.store.session(clock=clock) as session:
                     return work(session)
             except CollectedMeanwhile:
                 if attempt == TRIES - 1:

@@ -14,6 +14,7 @@ from theta_store.store import Head, Operation
 
 if TYPE_CHECKING:
     from theta.merge import Conflict, Resolution
+    from theta_store.timings import Timings
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Details:
 
 @dataclass(frozen=True)
 class Committed:
-    """A new commit, and what it cost."""
+    """A new commit, and what it cost; ``timings`` only if they were asked for."""
 
     id: CommitId
     commit: Commit
@@ -66,6 +67,7 @@ class Committed:
     stored_bytes: int
     logical_bytes: int
     warnings: tuple[str, ...] = ()
+    timings: "Timings | None" = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ class MergeAnswer:
     """What came of a merge: a commit, a merge that waits, or conflicts that are left.
 
     ``state`` is one of ``up to date``, ``fast-forward``, ``merged``, ``waiting``, ``conflicts``.
+    ``notices`` say what was settled in a way that nobody asked for; ``reused`` tensors are from an
+    earlier try that was interrupted.
     """
 
     state: str
@@ -145,3 +149,5 @@ class MergeAnswer:
     resolved: "tuple[Resolution, ...]" = ()
     stored_bytes: int = 0
     written: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    reused: int = 0

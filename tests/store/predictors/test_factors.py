@@ -6,7 +6,13 @@ import pytest
 from tests.store.predictors.adapters import merged
 from theta_store.arithmetic import widen
 from theta_store.dtypes import DTYPES
-from theta_store.predictors.factors import bits_worth, factorise, looks_low_rank, noise_level
+from theta_store.predictors.factors import (
+    bits_worth,
+    factorise,
+    left_factor,
+    looks_low_rank,
+    noise_level,
+)
 
 
 def _noise(update: object) -> float:
@@ -88,6 +94,21 @@ def test_numbers_that_are_none_do_not_spoil_the_others() -> None:
     factors = factorise(difference, 8)
     assert factors is not None
     assert all(np.isfinite(factor).all() for factor in factors)
+
+
+def test_the_left_factor_of_any_rows_is_found_from_the_right_one() -> None:
+    random = np.random.default_rng(6)
+    left = random.standard_normal((200, 5)).astype(np.float32)
+    right = random.standard_normal((5, 300)).astype(np.float32)
+    found = left_factor(left @ right, right)
+    assert found.dtype == np.float32
+    assert np.abs(found - left).max() < 1e-5
+    holed = left @ right
+    holed[7] = np.nan
+    assert np.array_equal(left_factor(holed, right)[8:], found[8:])
+    assert not left_factor(holed, right)[7].any()
+    twice = np.concatenate([right, right])
+    assert np.abs(left_factor(left @ right, twice) @ twice - left @ right).max() < 1e-4
 
 
 def test_fewer_bits_end_in_zeros() -> None:

@@ -296,6 +296,25 @@ def test_verbose_lists_what_was_stored(model: Shell) -> None:
     assert model("commit", "-q", "-m", "x").err == ""
 
 
+def test_timings_say_where_the_time_went(model: Shell) -> None:
+    model.save(a=1, b=9)
+    lines = model("commit", "-m", "x", "--timings").out.splitlines()[1:]
+    assert lines[0].split() == ["stage", "seconds", "CPU", "bytes", "what"]
+    names = [line.split()[0] for line in lines]
+    assert [n for n in names if n in {"read", "hash", "encode", "publish", "other"}] == [
+        *("read", "hash", "encode", "publish", "other")
+    ]
+    total = float(lines[-1].split()[2])
+    assert float(lines[names.index("other")].split()[1]) <= total
+    model.save(a=1, b=8)
+    timings = model("commit", "-m", "x", "--timings", "--json").json["timings"]
+    stages = {stage["stage"]: stage for stage in timings["stages"]}
+    assert stages["read"]["bytes"] == stages["hash"]["bytes"] > 0
+    assert stages["publish"]["wall"] <= timings["wall"]
+    model.save(a=1, b=7)
+    assert "timings" not in model("commit", "-m", "x", "--json").json
+
+
 # The Python API -------------------------------------------------------------------------------
 
 
@@ -310,6 +329,11 @@ def test_every_option_is_reachable_from_python(model: Shell) -> None:
         done = repo.commit("x", author=ADA, paths=["ck"], details=details)
         assert done.branch == "refs/heads/run"
         assert done.commit.step == 7
+        assert done.timings is None
+        again = Details(branch="run", allow_empty=True)
+        timings = repo.commit("x", author=ADA, details=again, timings=True).timings
+        assert timings is not None
+        assert "publish" in {stage.name for stage in timings.stages}
         with pytest.raises(NothingToCommit):
             repo.commit("x", author=ADA, paths=["ck"], details=details)
         with pytest.raises(UsageError, match="no guard"):
