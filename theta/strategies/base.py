@@ -58,6 +58,7 @@ class Needs(msgspec.Struct, frozen=True):
 class Strategy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A way to settle a conflict; the fields of a subclass are its parameters.
 
+    ``shape``: what comes before the strategy where terms differ in shape; None leaves a conflict.
     ``formula`` is frozen: the order of operands, the dtype of each step and every rounding belong
     to it, so that a merge can be replayed to the bit. Another formula gets another name.
     """
@@ -66,6 +67,7 @@ class Strategy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     formula: ClassVar[str]
     needs: ClassVar[Needs] = Needs()
     kinds: ClassVar[frozenset[ConflictKind]] = frozenset({"content", "add/add"})
+    shape: Literal["pad", "truncate"] | None = None
 
     @property
     def reads_base(self) -> bool:

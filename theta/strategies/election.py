@@ -1,0 +1,95 @@
+"""Which sign an element gets, and the merge of the sides that agree with it.
+
+Owns sign consensus and the disjoint merge (TIES, Yadav et al. 2023, steps 2 and 3). Must not know
+how deltas were trimmed.
+
+Frozen, in the dtype of the deltas: the deltas of the sides are added in order, each sum rounded;
+below 0 elects minus, above 0 plus, 0 plus or none. Those whose sign is the elected one are added in
+order, and so are their weights; the one sum is divided by the other, or by 1 where that is 0.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from theta.strategies.base import Weights
+from theta.strategies.values import Floats
+from theta_store.arithmetic import Codes
+
+
+@dataclass(frozen=True)
+class Election:
+    """How signs are elected and deltas merged.
+
+    ``divisor``: the merged delta is divided by the sum of the weights of those that agree, by
+    their number, or not. ``weigh_first``: deltas are multiplied by their weights before the
+    election, else after it. ``zero_elects``: a sum of 0 elects plus, else neither sign.
+    """
+
+    weights: Weights
+    divisor: Literal["weights", "number", "none"]
+    weigh_first: bool = True
+    zero_elects: bool = True
+
+    def merge(self, deltas: Sequence[Floats]) -> Floats:
+        """Return the merged delta; the deltas are overwritten."""
+        number = deltas[0].dtype.type
+        weights = [number(weight) for weight in self.weights]
+        if self.weigh_first:
+            _weigh(deltas, weights)
+        total = _total(deltas)
+        minus = _sign_of(total)
+        for delta in deltas:
+            _flip(delta, minus)
+        divisor = None if self.divisor == "none" else self._divisor(deltas, weights)
+        for delta in deltas:
+            np.maximum(delta, number(0), out=delta)
+        if not self.weigh_first:
+            _weigh(deltas, weights)
+        merged = _total(deltas)
+        if divisor is not None:
+            np.divide(merged, divisor, out=merged)
+        if not self.zero_elects:
+            merged[total == 0] = 0
+        return _flip(merged, minus)
+
+    def _divisor(self, flipped: Sequence[Floats], weights: Sequence[np.floating]) -> Floats:
+        """Return the sum of the weights, or the number, of the sides above 0; 1 where it is 0."""
+        one = flipped[0].dtype.type(1)
+        by_weight = self.divisor == "weights"
+        divisor = np.zeros_like(flipped[0])
+        share = np.empty_like(divisor)
+        for delta, weight in zip(flipped, weights, strict=True):
+            np.multiply(delta > 0, weight if by_weight else one, out=share)
+            np.add(divisor, share, out=divisor)
+        np.add(divisor, divisor == 0, out=divisor)
+        return divisor
+
+
+def _weigh(deltas: Sequence[Floats], weights: Sequence[np.floating]) -> None:
+    for delta, weight in zip(deltas, weights, strict=True):
+        if weight != 1:
+            np.multiply(delta, weight, out=delta)
+
+
+def _total(deltas: Sequence[Floats]) -> Floats:
+    total = np.zeros_like(deltas[0])
+    for delta in deltas:
+        np.add(total, delta, out=total)
+    return total
+
+
+def _sign_of(total: Floats) -> Codes:
+    """Return the sign bit where the sum is below 0; not the sum's own: a NaN may have either."""
+    kind = np.dtype(f"u{total.itemsize}")
+    sign: Codes = np.multiply(total < 0, kind.type(1 << 8 * total.itemsize - 1), dtype=kind)
+    return sign
+
+
+def _flip(values: Floats, minus: Codes) -> Floats:
+    """Change signs in place: sums and products round the same whatever the sign."""
+    bits = values.view(minus.dtype)
+    np.bitwise_xor(bits, minus, out=bits)
+    return values
