@@ -4,7 +4,6 @@ Owns what a side is and the walk over what differs, by ids alone. Must not know 
 lie nor the terminal. Values are read only when a difference is examined.
 """
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from theta.params import find, match_names
 from theta.progress import SILENT, Progress
 from theta_store.errors import MissingObject
 from theta_store.ids import ParamsId, RecordId, TensorId
+from theta_store.limits import default_threads
 from theta_store.records import Checkpoint, Params, Record, Tensor, TreeEntry
 
 if TYPE_CHECKING:
@@ -97,23 +97,23 @@ def look_at(
     params: Sequence[ParamDifference],
     look: Callable[[ParamDifference], T],
     progress: Progress = SILENT,
+    *,
+    threads: int | None = None,
 ) -> list[T]:
-    """Call ``look`` for each parameter, several at a time; return the answers in order."""
+    """Call ``look`` for each parameter, several at a time; return the answers in order.
+
+    Without ``threads`` as many work as there are cores.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     progress.begin("comparing", sum(map(_size, params)))
     answers: list[T] = []
-    with ThreadPoolExecutor(_threads(), thread_name_prefix="theta-compare") as pool:
+    most = default_threads() if threads is None else threads
+    with ThreadPoolExecutor(most, thread_name_prefix="theta-compare") as pool:
         for param, answer in zip(params, pool.map(look, params), strict=True):
             answers.append(answer)
             progress.advance(_size(param))
     return answers
-
-
-def _threads() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _size(param: ParamDifference) -> int:

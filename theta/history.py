@@ -178,9 +178,17 @@ def _parts_two(tips: int, children: Iterable[int]) -> bool:
 
 def merge_bases(store: CommitReader, left: CommitId, right: CommitId) -> tuple[CommitId, ...]:
     """Return the best common ancestors: those from which no other common ancestor descends."""
-    ours, theirs = reachable(store, [left]), reachable(store, [right])
-    common = ours.keys() & theirs.keys()
+    return bases_of(store, [[left], [right]])
+
+
+def bases_of(store: CommitReader, groups: Iterable[Iterable[CommitId]]) -> tuple[CommitId, ...]:
+    """Return the best ancestors that all groups of commits share, in the order of their ids.
+
+    A group has the ancestors of any commit of it, as if these had been merged.
+    """
+    first, *rest = (reachable(store, tips) for tips in groups)
+    common = set(first).intersection(*rest)
     beaten: set[CommitId] = set()
     for id_ in common:
-        beaten.update(ours[id_].parents)
+        beaten.update(first[id_].parents)
     return tuple(sorted(common - beaten))

@@ -128,7 +128,7 @@ def _by_prefix(store: Resolver, base: str, text: str) -> CommitId:
 
     names = [name.split("/", 2)[2] for name in store.refs.names("refs/")]
     close = difflib.get_close_matches(base, [*names, HEAD], n=1)
-    hint = f"did you mean {close[0]}?" if close else "theta log and theta branch show what there is"
+    hint = f"did you mean {close[0]}?" if close else "theta log, or theta branch"
     raise UnknownRevision(f"{text!r} names no commit", hint=hint)
 
 

@@ -63,7 +63,7 @@ def test_second_parents(repo: Repo, line: list[CommitId]) -> None:
     repo.add(["b.txt"])
     side = repo.commit("side", author=ADA).id
     repo.switch("main")
-    repo.merge(repo.plan_merge("side"), {}, author=ADA)
+    repo.merge(repo.plan_merge("side"), repo.merge_method(), author=ADA)
     assert repo.resolve("HEAD^2") == side
     assert repo.resolve("HEAD^1") == repo.resolve("HEAD^") == line[3]
     with pytest.raises(UnknownRevision, match="has 2 parents"):

@@ -66,8 +66,7 @@ def _do(repo: Repo, step: str, number: int) -> None:
         repo.commit(f"c{number}", author=ADA, details=Details(amend=True))
     elif step == "merge" and others:
         plan = repo.plan_merge(others[number % len(others)])
-        decisions = {(c.path, c.name): "average" for c in plan.conflicts}
-        repo.merge(plan, decisions, author=ADA)
+        repo.merge(plan, repo.merge_method(default="average"), author=ADA)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -98,7 +98,7 @@ def diff(
     with _opened(terminal, sides or []) as files:
         for file in _selected(files, params):
             found = True
-            rows = look_at(file.params, wanted.row, terminal.progress())
+            rows = look_at(file.params, wanted.row, terminal.progress(), threads=files.threads)
             failed += _say_failures(terminal, file, rows, conditions)
             if json:
                 answers.append(_as_json(file, rows))

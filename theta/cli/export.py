@@ -1,13 +1,13 @@
 """``theta export``."""
 
-import re
-from pathlib import Path
+import os
 from typing import Annotated
 
 import typer
 
 from theta.cli.spelling import plural
 from theta.cli.terminal import Terminal
+from theta.config import size
 from theta.repo import Conversion
 from theta.revision import parse_address
 from theta_store.errors import UsageError
@@ -17,13 +17,13 @@ EXAMPLES = (
     "theta export main:model.safetensors out/ --dtype BF16 --shard-size 5GB"
 )
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.ASCII | re.IGNORECASE)
-
 
 def export(
     ctx: typer.Context,
     what: Annotated[str, typer.Argument(help="REV, or REV:FILE.")],
-    target: Annotated[Path, typer.Argument(help="A new folder; for a file, its new path.")],
+    target: Annotated[
+        str, typer.Argument(help="A new folder; for a file, its new path, or a folder: out/.")
+    ],
     format_: Annotated[
         str | None, typer.Option("--format", help="safetensors, torch, npz or npy.")
     ] = None,
@@ -44,13 +44,14 @@ def export(
     address = parse_address(what)
     if address.param is not None:
         raise UsageError("export writes whole files", hint=f"theta cat {what} > FILE.npy")
-    size = None if shard_size is None else _bytes(shard_size)
-    conversion = Conversion(format_, size, dtype.upper() if dtype else None)
+    most = None if shard_size is None else _bytes(shard_size)
+    conversion = Conversion(format_, most, dtype.upper() if dtype else None)
     with terminal.open() as repo:
         written = repo.export(
             address.revision or "HEAD",
             terminal.cwd / target,
             path=address.file,
+            folder=target.endswith(("/", os.sep)),
             conversion=conversion,
             progress=terminal.progress(),
         )
@@ -62,8 +63,7 @@ def export(
 
 def _bytes(text: str) -> int:
     """Return the bytes of a size such as ``5GB`` (decimal) or ``5GiB``."""
-    found = _SIZE.fullmatch(text)
-    if found is None or (found[3] and not found[2]):
-        raise UsageError(f"{text!r} is no size", hint="--shard-size 5GB, or 512MiB")
-    base = 1024 if found[3] else 1000
-    return int(float(found[1]) * base ** " KMGT".index(found[2].upper() or " "))
+    try:
+        return size(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no size", hint="--shard-size 5GB, or 512MiB") from None

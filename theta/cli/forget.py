@@ -23,14 +23,15 @@ def forget(
     if not revisions:
         raise UsageError("no commit was named", hint="theta forget REV")
     with terminal.open() as repo:
-        if dry_run:
-            for revision in revisions:
-                id_ = repo.resolve(revision)
-                terminal.out(f"{short(id_)} {repo.store.commit(id_).subject}")
-            return
-        gone = repo.forget(revisions)
+        gone = repo.forget(revisions, dry_run=dry_run)
+        subjects = [repo.store.commit(id_).subject for id_ in gone]
     if json:
-        terminal.answer("forget", {"commits": [hex_id(commit) for commit in gone]})
+        keys = {"commits": [hex_id(commit) for commit in gone], "dry_run": dry_run}
+        terminal.answer("forget", keys)
+        return
+    if dry_run:
+        for id_, subject in zip(gone, subjects, strict=True):
+            terminal.out(f"{short(id_)} {subject}")
         return
     terminal.talk(
         f"Gave up the files of {plural(len(gone), 'commit')}; "

@@ -43,6 +43,9 @@ def log(
         list[str] | None,
         typer.Option("-p", "--params", help="Only commits that changed such parameters (globs)."),
     ] = None,
+    recipes: Annotated[
+        bool, typer.Option("--recipes", help="Say of merges how many names what settled.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
 ) -> None:
     """Show commits, the newest first; after ``--`` only those that changed these files."""
@@ -56,7 +59,11 @@ def log(
             cwd=terminal.cwd,
         )
         if json:
-            terminal.answer("log", {"commits": [as_json(id_, commit) for id_, commit in commits]})
+            rows = [
+                as_json(id_, commit) | ({"recipe": _counts(repo, commit)} if recipes else {})
+                for id_, commit in commits
+            ]
+            terminal.answer("log", {"commits": rows})
             return
         if graph:
             _print_graph(terminal, repo, _edges(terminal, repo, commits, params), metric or [])
@@ -70,9 +77,11 @@ def log(
                 cells = _columns(commit, metric)
                 terminal.out(f"{spell_id(terminal, id_)}  {cells} {refs} {commit.subject}")
             elif oneline:
-                terminal.out(f"{spell_id(terminal, id_)}{refs} {commit.subject}")
+                how = f" ({_recipe(repo, commit)})" if recipes and commit.recipe else ""
+                terminal.out(f"{spell_id(terminal, id_)}{refs} {commit.subject}{how}")
             else:
-                _print(terminal, id_, commit, refs, given_up=id_ in given_up)
+                how = _recipe(repo, commit) if recipes else ""
+                _print(terminal, id_, commit, refs, how, given_up=id_ in given_up)
 
 
 def _edges(
@@ -128,7 +137,20 @@ def _columns(commit: Commit, metrics: list[str]) -> str:
     return "  ".join(f"{values.get(name, '-'):>{max(COLUMN, len(name))}}" for name in metrics)
 
 
-def _print(terminal: Terminal, id_: CommitId, commit: Commit, refs: str, *, given_up: bool) -> None:
+def _counts(repo: "Looking", commit: Commit) -> dict[str, int] | None:
+    """Return how many names each strategy or side settled; None where theta did not merge."""
+    recipe = repo.recipe_of(commit)
+    return None if recipe is None else recipe.counts()
+
+
+def _recipe(repo: "Looking", commit: Commit) -> str:
+    counts = _counts(repo, commit) or {}
+    return ", ".join(f"{count} {how}" for how, count in sorted(counts.items()))
+
+
+def _print(
+    terminal: Terminal, id_: CommitId, commit: Commit, refs: str, how: str, *, given_up: bool
+) -> None:
     lines = [terminal.paint("yellow", f"commit {short(id_)}") + refs]
     if len(commit.parents) > 1:
         lines.append("Merge:  " + " ".join(short(parent) for parent in commit.parents))
@@ -137,6 +159,8 @@ def _print(terminal: Terminal, id_: CommitId, commit: Commit, refs: str, *, give
         lines.append(f"Step:   {commit.step}")
     lines += [f"Metric: {name} = {value:g}" for name, value in commit.metrics.items()]
     lines += [f"Meta:   {name} = {text}" for name, text in commit.meta.items()]
+    if how:
+        lines.append(f"Recipe: {how}")
     if given_up:
         lines.append("Files:  given up")
     lines += ["", *(f"    {line}" for line in commit.message.splitlines()), ""]

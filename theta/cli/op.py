@@ -57,13 +57,22 @@ def _change(change: RefChange) -> dict[str, str | None]:
     return {"ref": change.name, "old": spelled[0], "new": spelled[1]}
 
 
+def tell_target(terminal: Terminal, verb: str, target: Operation, *, json: bool) -> None:
+    """Print which operation an undo or a redo would replay, without doing it."""
+    if json:
+        terminal.answer(verb, {"operation": _as_json(target), "dry_run": True})
+        return
+    would = {"undo": "take back", "redo": "bring again"}[verb]
+    terminal.out(f"{verb} would {would}: {target.verb} {target.summary}")
+
+
 def tell(terminal: Terminal, verb: str, undone: Undone, *, json: bool) -> None:
     """Print what an undo or a redo did."""
     head, operation = undone.head, undone.operation
     if json:
         keys = {"operation": _as_json(operation), "files": list(undone.written)}
         id_ = None if head.commit is None else hex_id(head.commit)
-        terminal.answer(verb, {**keys, "kept": list(undone.kept), "head": id_})
+        terminal.answer(verb, {**keys, "kept": list(undone.kept), "head": id_, "dry_run": False})
         return
     done, back = {
         "undo": ("Took back", "theta redo brings it again"),

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from theta.cli.op import tell
+from theta.cli.op import tell, tell_target
 from theta.cli.terminal import Terminal
 
 EXAMPLES = "Examples:  theta redo  ·  theta redo --dry-run  ·  theta op log"
@@ -19,8 +19,7 @@ def redo(
     terminal: Terminal = ctx.obj
     with terminal.open() as repo:
         if dry_run:
-            target = repo.store.redo_target()
-            terminal.out(f"redo would bring again: {target.verb} {target.summary}")
+            tell_target(terminal, "redo", repo.store.redo_target(), json=json)
             return
         undone = repo.redo(progress=terminal.progress())
     tell(terminal, "redo", undone, json=json)

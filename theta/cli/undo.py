@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from theta.cli.op import tell
+from theta.cli.op import tell, tell_target
 from theta.cli.terminal import Terminal
 
 EXAMPLES = "Examples:  theta undo  ·  theta undo --dry-run  ·  theta op log"
@@ -19,8 +19,7 @@ def undo(
     terminal: Terminal = ctx.obj
     with terminal.open() as repo:
         if dry_run:
-            target = repo.undo_target()
-            terminal.out(f"undo would take back: {target.verb} {target.summary}")
+            tell_target(terminal, "undo", repo.undo_target(), json=json)
             return
         undone = repo.undo(progress=terminal.progress())
     tell(terminal, "undo", undone, json=json)

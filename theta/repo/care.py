@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from theta.config import seconds
-from theta.history import ancestors, merge_bases, merge_bases_among
+from theta.history import ancestors, bases_of, merge_bases_among
 from theta.keep import Keep
 from theta.merge import pending
 from theta.progress import SILENT, Progress
@@ -81,10 +81,10 @@ class Care(Opened):
         waiting = pending.load(self.private / MERGE_FILE)
         if waiting is None:
             return set()
-        bases = merge_bases(self.store, waiting.head, waiting.other)
-        return {waiting.head, waiting.other, *bases}
+        sides = (waiting.head, *waiting.parents)
+        return {*sides, *bases_of(self.store, [[side] for side in sides])}
 
-    def forget(self, revisions: Sequence[str]) -> list[CommitId]:
+    def forget(self, revisions: Sequence[str], *, dry_run: bool = False) -> list[CommitId]:
         """Give up the files of commits; their records stay in the log, undo revives them until gc.
 
         HEAD and the tips of branches and tags are `UnsavedChanges`: move or delete those first.
@@ -98,7 +98,7 @@ class Care(Opened):
                 hint="theta branch -d, theta tag -d",
             )
         new = [commit for commit in commits if not self.store.is_expired(commit)]
-        if new:
+        if new and not dry_run:
             self._expire("forget", " ".join(short(commit) for commit in new), new)
         return new
 
@@ -126,7 +126,7 @@ class Care(Opened):
         if self.store.is_expired(commit):
             raise ExpiredCommit(
                 f"the files of {short(commit)} were given up; nothing is kept for it",
-                hint="theta du --by commit shows the commits that are kept",
+                hint="theta du --by commit",
             )
         return self.store.usage(by, commit)
 

@@ -12,15 +12,25 @@ from theta.compare import FileDifference, differences
 from theta.progress import SILENT, Progress
 from theta.repo.opened import Opened
 from theta.repo.sides import Sides
+from theta.workspace.notices import Notice, lines
 from theta_store.store import HEAD
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The files that differ, found as they are asked for; ``warnings`` are of files on disk."""
+    """The files that differ, found as they are asked for; ``notices`` are of files on disk.
+
+    ``threads`` may look at parameters at once, None for as many as there are cores.
+    """
 
     files: Iterator[FileDifference]
-    warnings: Sequence[str]
+    notices: Sequence[Notice]
+    threads: int | None = None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What there was to say until now, a line per kind."""
+        return lines(self.notices)
 
     def __iter__(self) -> Iterator[FileDifference]:
         return self.files
@@ -48,7 +58,8 @@ def compared(
         here = cwd or (Path.cwd() if repo is None else repo.root)
         sides = Sides(repo, here, stack, paths=paths, progress=progress)
         old, new = sides.pair(before, after)
-        yield Comparison(differences(old, new), sides.warnings)
+        threads = None if repo is None else repo.limits.threads
+        yield Comparison(differences(old, new), sides.notices, threads)
 
 
 class Comparing(Opened):

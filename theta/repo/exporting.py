@@ -44,11 +44,13 @@ class Exporting(Opened):
         target: Path,
         *,
         path: str | None = None,
+        folder: bool = False,
         conversion: Conversion = AS_IT_IS,
         progress: Progress = SILENT,
     ) -> list[str]:
         """Write a commit's files, or one of them, to another place; return their paths there.
 
+        One file goes into ``target`` if that is a folder, or ``folder`` says that it shall be one.
         They are written byte for byte; one checkpoint is made anew if a conversion is asked for or
         the target's ending names another format. A file that exists is `UnsavedChanges`; what the
         new format cannot hold is `UsageError`. Nothing is written in either case.
@@ -65,15 +67,18 @@ class Exporting(Opened):
         name, entry = self.entry(commit, path)
         if target.exists() and not target.is_dir():
             raise _in_the_way(target)
-        format_ = self._new_format(name, entry, target, conversion)
+        into = folder or target.is_dir()
+        format_ = self._new_format(name, entry, None if into else target.name, conversion)
         if format_ is None:
-            return self._copy(name, entry, target, progress)
-        return self._convert(name, entry, target, format_, conversion, progress)
+            return self._copy(name, entry, target, progress, into=into)
+        new = renamed(Path(name).name, format_) if into else target.name
+        place = (target if into else target.parent) / new
+        return self._convert(entry, place, format_, conversion, progress)
 
     def _new_format(
-        self, name: str, entry: TreeEntry, target: Path, conversion: Conversion
+        self, name: str, entry: TreeEntry, new: str | None, conversion: Conversion
     ) -> "Format | None":
-        """Return the format of the file to make; None for a copy."""
+        """Return the format of the file to make; None for a copy. ``new`` is its name, if given."""
         if entry.kind != "checkpoint":
             if conversion.wanted:
                 raise UsageError(f"{name} is a plain file; it cannot be converted")
@@ -81,14 +86,16 @@ class Exporting(Opened):
         record = self.store.checkpoint(CheckpointId(entry.id))
         if conversion.format is not None:
             return format_by_id(conversion.format)
-        asked = None if target.is_dir() else format_of(target.name)
+        asked = None if new is None else format_of(new)
         if conversion.wanted:
             return asked or format_by_id(record.format)
         return None if asked is None or _is_copy(record, asked) else asked
 
-    def _copy(self, name: str, entry: TreeEntry, target: Path, progress: Progress) -> list[str]:
+    def _copy(
+        self, name: str, entry: TreeEntry, target: Path, progress: Progress, *, into: bool
+    ) -> list[str]:
         folder, new = target, Path(name).name
-        if not target.is_dir() and len(self.workspace.parts(name, entry)) == 1:
+        if not into and len(self.workspace.parts(name, entry)) == 1:
             folder, new = target.parent, target.name
         outside = Workspace(folder, self.private, self.store)
         moved = TreeEntry(new, entry.kind, entry.id, entry.executable)
@@ -97,7 +104,6 @@ class Exporting(Opened):
 
     def _convert(
         self,
-        name: str,
         entry: TreeEntry,
         target: Path,
         format_: "Format",
@@ -106,10 +112,8 @@ class Exporting(Opened):
     ) -> list[str]:
         record = self.store.checkpoint(CheckpointId(entry.id))
         tensors = {n: self.store.tensor(id_) for n, id_ in flatten(self.store, record.params)}
-        folder, new = target.parent, target.name
-        if target.is_dir():
-            folder, new = target, renamed(Path(name).name, format_)
-        files = plan_files(self._model(record, tensors), format_, new, conversion)
+        folder = target.parent
+        files = plan_files(self._model(record, tensors), format_, target.name, conversion)
         _check_free(folder, (file.name for file in files))
         progress.begin("exporting", sum(_bytes_read(file, tensors) for file in files))
         with ExitStack() as stack:

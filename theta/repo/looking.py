@@ -21,6 +21,7 @@ from theta.revision import (
 )
 from theta.selection import Selection, touches
 from theta_store.errors import (
+    NotFound,
     OpaqueFile,
     UnknownParameter,
     UsageError,
@@ -32,6 +33,7 @@ from theta_store.store import (
 )
 
 if TYPE_CHECKING:
+    from theta.merge import Recipe
     from theta.repo.values import Status
     from theta.workspace import FileState
 
@@ -60,7 +62,7 @@ class Looking(Opened):
         others = tuple(self.workspace.untracked_paths(entries)) if untracked else ()
         waiting = pending.load(self.private / MERGE_FILE)
         label = None if waiting is None else waiting.label
-        return Status(head, files, others, label, tuple(present.warnings))
+        return Status(head, files, others, label, present.warnings)
 
     def log(
         self,
@@ -99,6 +101,20 @@ class Looking(Opened):
             return any(covers(pattern, part) for pattern in wanted for part in parts)
 
         return Selection(covered if paths else None, match_names(globs) if globs else None)
+
+    def recipe(self, revision: str) -> "Recipe":
+        """Return how a merge was made; a commit that has no recipe is `NotFound`."""
+        id_ = self.resolve(revision)
+        found = self.recipe_of(self.store.commit(id_))
+        if found is None:
+            raise NotFound(f"{short(id_)} has no recipe: theta did not merge it", hint="theta log")
+        return found
+
+    def recipe_of(self, commit: Commit) -> "Recipe | None":
+        """Return how a commit was merged, if theta did it."""
+        from theta.merge import read_recipe
+
+        return None if commit.recipe is None else read_recipe(self.store.read_bytes(commit.recipe))
 
     def changes(self, commit: CommitId) -> list[tuple[str, str]]:
         """Return the files that a commit changed against its first parent, and how.

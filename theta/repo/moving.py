@@ -75,7 +75,7 @@ class Moving(Opened):
         if old is not None and not force:
             raise InvalidName(f"the {what} {name!r} exists; nothing was changed")
         if force and self.head.branch == prefix + name:
-            raise UsageError(f"HEAD is on {name}", hint="theta reset moves it")
+            raise UsageError(f"HEAD is on {name}", hint=f"theta reset {start}")
         change = RefChange(prefix + name, old, commit)
         self._publish(what, f"{name} at {short(commit)}", change, dry_run=dry_run)
         return commit
@@ -86,7 +86,7 @@ class Moving(Opened):
         One that HEAD does not contain needs ``force``.
         """
         if self.head.branch == BRANCHES + name:
-            raise UsageError(f"HEAD is on {name}; nothing was changed", hint="theta switch first")
+            raise UsageError(f"HEAD is on {name}; nothing was changed", hint="theta switch BRANCH")
         commit = self._existing(BRANCHES, "branch", name)
         head = self.head.commit
         merged = head is not None and any(i == commit for i, _ in ancestors(self.store, [head]))

@@ -13,6 +13,7 @@ from theta.progress import Progress
 from theta.repo.open_files import OpenFiles
 from theta.workspace import tracking as tracked
 from theta.workspace.items import Item, group
+from theta.workspace.notices import Notice
 from theta_store.errors import MalformedFile
 from theta_store.records import Tensor, TreeEntry
 from theta_store.store import Hashing
@@ -34,11 +35,11 @@ class _Below(Ignore):
 
 
 class OnDisk:
-    """Reads what lies on disk through a hashing; ``warnings`` grow as files are read."""
+    """Reads what lies on disk through a hashing; ``notices`` grow as files are read."""
 
     def __init__(self, hashing: Hashing, files: OpenFiles, progress: Progress) -> None:
         self.hashing = hashing
-        self.warnings: list[str] = []
+        self.notices: list[Notice] = []
         self._files = files
         self._progress = progress
 
@@ -75,7 +76,7 @@ class OnDisk:
                 taken = take(self.hashing, root, item, self._progress)
             except MalformedFile as error:
                 raise MalformedFile(error.message.replace("; nothing was committed", "")) from None
-            self.warnings += taken.warnings
+            self.notices += taken.notices
             for path, entry in taken.entries.items():
                 parts = item.parts if len(taken.entries) == 1 else (path,)
                 found[path] = self.known(root, parts, entry)

@@ -22,6 +22,7 @@ from theta.repo.open_files import OpenFiles
 from theta.repo.opened import PRIVATE, Opened
 from theta.revision import parse_address
 from theta.workspace import tracking as tracked
+from theta.workspace.notices import Notice
 from theta_store.errors import (
     NotARepository,
     UnknownFile,
@@ -77,9 +78,9 @@ class Sides:
         self._disk = OnDisk(hashing, stack.enter_context(OpenFiles()), progress)
 
     @property
-    def warnings(self) -> list[str]:
-        """What there was to say about files on disk."""
-        return self._disk.warnings
+    def notices(self) -> Sequence[Notice]:
+        """What there was to say about files on disk; grows as they are read."""
+        return self._disk.notices
 
     def pair(self, before: str, after: str | None) -> tuple[Side, Side]:
         """Return two sides; without ``after`` the new one is the workspace.
@@ -177,7 +178,7 @@ class Sides:
         head = repo.entries(repo.head.commit)
         hashing = self._disk.hashing
         present = repo.workspace.present(head, hashing, storing=False, progress=self._progress)
-        self._disk.warnings += present.warnings
+        self._disk.notices += present.notices
         away = {p for p in repo.workspace.tracking.absent if not (repo.root / p).is_file()}
         entries = {path: head[path] for path in away if path in head} | present.entries
         wanted = self._wanted(ours=True)

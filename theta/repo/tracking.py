@@ -67,5 +67,5 @@ class Tracking(Opened):
         if unsaved:
             raise UnsavedChanges(
                 f"{unsaved[0]} holds what no commit has; nothing was deleted",
-                hint="theta commit it first, or delete it yourself",
+                hint="theta commit -am MESSAGE, or delete it yourself",
             )

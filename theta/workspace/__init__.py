@@ -25,6 +25,7 @@ from theta.workspace.checkout import (
     write_entry,
 )
 from theta.workspace.items import Item, group
+from theta.workspace.notices import Notice, lines
 from theta.workspace.status import FileState, ParamState, Records, State, compare
 from theta_store.errors import UnsavedChanges
 from theta_store.ids import CheckpointId, TreeId
@@ -57,8 +58,13 @@ class Present:
 
     entries: dict[str, TreeEntry] = field(default_factory=dict)
     files: frozenset[str] = frozenset()
-    warnings: list[str] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
     plain_bytes: int = 0
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What reading had to say, a line per kind."""
+        return tuple(lines(self.notices))
 
 
 @dataclass(frozen=True)
@@ -171,7 +177,7 @@ class Workspace:
             if ancestry is not None:
                 ancestry.add(taken.entries)
             result.entries |= taken.entries
-            result.warnings += taken.warnings
+            result.notices += taken.notices
             result.plain_bytes += taken.plain_bytes
             self._remember(cache, item, taken)
         if todo:
@@ -285,7 +291,7 @@ class Workspace:
         taken = take_as(putter, self.root, source, name, progress, hints)
         for path in taken.entries:
             safe_path(self.root, path)
-        return Present(taken.entries, frozenset(), taken.warnings, taken.plain_bytes)
+        return Present(taken.entries, frozenset(), taken.notices, taken.plain_bytes)
 
     def leave_out(self, paths: Iterable[str]) -> None:
         """Note which of these files, HEAD's soon, are not here: they were never checked out."""
@@ -324,7 +330,7 @@ class Workspace:
             raise UnsavedChanges(
                 f"{names} would be overwritten, and no commit holds what is there now; "
                 "nothing was changed",
-                hint="theta commit -am MESSAGE keeps it; --force saves it for theta undo",
+                hint="theta commit -am MESSAGE, or the same with --force",
             )
 
     def _is_there(self, entries: Entries, head: Entries, *, whole: bool) -> bool:

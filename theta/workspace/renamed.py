@@ -52,7 +52,7 @@ def take_as(
         found.entries |= {
             _renamed(path, source, base, name): e for path, e in taken.entries.items()
         }
-        found.warnings += taken.warnings
+        found.notices += taken.notices
         found.plain_bytes += taken.plain_bytes
     return found
 

@@ -20,6 +20,7 @@ from theta.formats.sharded import merge_scans
 from theta.params import build_params
 from theta.progress import Progress
 from theta.workspace.items import Item
+from theta.workspace.notices import Notice
 from theta_store.dtypes import dtype
 from theta_store.errors import MalformedFile, OpaqueFile, ResourceError
 from theta_store.ids import BlobId, CheckpointId, ParamsId, RecordId, TensorId
@@ -33,7 +34,7 @@ class Taken:
 
     entries: dict[str, TreeEntry] = field(default_factory=dict)
     stats: dict[str, os.stat_result] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
     plain_bytes: int = 0
 
 
@@ -105,7 +106,7 @@ def _take_model(
     try:
         files = merge_scans(Path(item.path).name, index, scans)
     except MalformedFile as error:
-        taken.warnings.append(f"{error}; its files are kept one by one")
+        taken.notices.append(Notice(f"{error}; its files are kept one by one"))
         return False
     leaves: dict[str, TensorId] = {}
     given = None if hints is None else hints(item.path)
@@ -127,7 +128,7 @@ def _scan(path: str, reader: FileReader, taken: Taken) -> Scan | None:
     try:
         return found.scan(reader)
     except OpaqueFile as error:
-        taken.warnings.append(f"{path}: {error}; kept byte for byte, without parameters")
+        taken.notices.append(Notice(f"{error}; kept byte for byte, without parameters", path))
         return None
     except MalformedFile as error:
         raise _refused(path, error) from None

@@ -90,7 +90,7 @@ def test_files_parameters_metrics_and_fixed_words(ask: Ask) -> None:
     assert ask("theta log --params enc.0.") == ["enc.0.b", "enc.0.w"]
     assert ask("theta log --metric v") == ["val_loss"]
     assert ask("theta gc --keep-best a") == ["acc:"]
-    assert ask("theta merge -s a") == ["average"]
+    assert "average" in ask("theta merge -s a")
     assert ask("theta commit --guard ") == ["finite"]
     assert ask("theta completion ") == ["bash", "zsh", "fish"]
     assert "gc.undo" in ask("theta config ")

@@ -85,6 +85,8 @@ def test_a_dry_run_fails_where_the_real_one_would(two: Shell) -> None:
         ("switch -c bad..name", 2),
         ("rm nope", 4),
         ("reset nope", 4),
+        ("forget other", 9),
+        ("redo", 4),
     ]:
         two(*line.split(), "--dry-run", code=code)
     two.save(a=5, b=5)
@@ -93,6 +95,32 @@ def test_a_dry_run_fails_where_the_real_one_would(two: Shell) -> None:
     assert "would write m.safetensors" in out
     two("rm", "--delete", "m.safetensors", "--dry-run", code=9)
     assert two.load() == {"a": 5, "b": 5}
+
+
+def test_undo_redo_and_forget_answer_in_json(two: Shell) -> None:
+    before = _state(two)
+    first = two("log", "--json").json["commits"][-1]["commit"]
+    assert two("forget", "HEAD", "--dry-run", "--json", code=9).json["kind"] == "unsaved-changes"
+    would = two("undo", "--dry-run", "--json").json
+    assert would["schema"] == "theta.undo/1"
+    assert would["dry_run"]
+    assert would["operation"]["verb"] == "tag"
+    assert _state(two) == before
+    done = two("undo", "--json").json
+    assert done["operation"] == would["operation"]
+    assert not done["dry_run"]
+    would = two("redo", "--dry-run", "--json").json
+    assert would["dry_run"]
+    two("redo")
+    two.commit("more", a=3, b=4)
+    two("branch", "-D", "other")
+    two("tag", "-d", "v1")
+    before = _state(two)
+    assert two("forget", first, "--dry-run").out.startswith(first[:10])
+    assert _state(two) == before
+    would = two("forget", first, "--dry-run", "--json").json
+    assert would == {"schema": "theta.forget/1", "commits": [first], "dry_run": True}
+    assert two("forget", first, "--json").json == {**would, "dry_run": False}
 
 
 def test_switching_back_would_remove_files(two: Shell) -> None:

@@ -46,6 +46,19 @@ def test_the_format_is_named_by_an_option(big: Shell) -> None:
     assert [path.name for path in Path("out").iterdir()] == ["m.npz"]
 
 
+@pytest.mark.parametrize("options", [[], ["--format", "safetensors", "--shard-size", "1GB"]])
+def test_a_slash_at_the_end_makes_a_folder(big: Shell, options: list[str]) -> None:
+    big("export", "HEAD:m.safetensors", "new/out/", *options)
+    data = (big.folder / "m.safetensors").read_bytes()
+    made = load_file(big.folder / "new" / "out" / "m.safetensors")
+    assert made.keys() == load_file(big.folder / "m.safetensors").keys()
+    assert options or (big.folder / "new" / "out" / "m.safetensors").read_bytes() == data
+    big("export", "HEAD:config.json", "new/out/")
+    assert (big.folder / "new" / "out" / "config.json").read_text() == "{}"
+    big("export", "HEAD:config.json", "new/out/", code=9)
+    big("export", "HEAD:config.json", "m.safetensors/", code=9)
+
+
 @pytest.mark.parametrize(
     ("size", "count"),
     [("8000", 2), ("8KB", 2), ("7.9kb", 3), ("8KiB", 2), ("4000B", 3), ("1", 3), ("12K", 1)],

@@ -20,7 +20,9 @@ try:
 finally:
     sys.stderr.write("\\n" + " ".join(sys.modules))
 """
-HEAVY = frozenset({"torch", "numpy", "rich", "zstandard", "tomlkit", "asyncio", "pathspec"})
+HEAVY = frozenset(
+    {"torch", "numpy", "rich", "zstandard", "tomlkit", "asyncio", "pathspec", "pydantic"}
+)
 # Locks are for those who write, threads for those who read or write payload.
 WRITING = frozenset({"filelock", "concurrent.futures", "theta_store.codecs"})
 LIGHT = (
