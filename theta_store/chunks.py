@@ -90,25 +90,29 @@ class Chunks:
         self._cache = PlainCache(cache_bytes)
 
     def read_into(self, id_: ChunkId, out: memoryview, scratch: Scratch) -> None:
-        """Fill ``out`` with the plain bytes of a chunk of exactly that length, verified.
+        """Fill ``out`` with the plain bytes of a chunk of exactly that length, verified."""
+        self.read_all_into([(id_, out)], scratch)
+
+    def read_all_into(self, wanted: Sequence[tuple[ChunkId, memoryview]], scratch: Scratch) -> None:
+        """Read several chunks; what they need in common is decoded once.
 
         gc and repack may move payload or change forms between the look at the index and the look
         at the volume; then the rows have changed and the read starts again.
         """
         tried: Chain | None = None
         while True:
-            chain = self.chain([id_])
+            chain = self.chain([id_ for id_, _ in wanted])
+            reading = Needs(self, chain, scratch)
+            # The deepest first: one that others need is then in memory when its turn comes.
+            deepest = sorted(wanted, key=lambda pair: -chain.forms[pair[0]].depth)
             try:
-                self.decode(id_, out, Needs(self, chain, scratch), scratch)
-                if chunk_id(out) == id_:
-                    return
-                failure: IntegrityError = HashMismatch(
-                    f"chunk {short(id_)} is damaged", hint="theta fsck"
-                )
+                for id_, out in deepest:
+                    reading.chunk_into(id_, out)
+                    check_hash(id_, out)
+                return
             except IntegrityError as error:
-                failure = error
-            if chain == tried:
-                raise failure
+                if chain == tried:
+                    raise error
             tried = chain
 
     def chain(self, ids: Iterable[ChunkId] = (), needs: Iterable[Need] = ()) -> Chain:
@@ -206,6 +210,14 @@ class Needs:
                 check_hash(id_, found)
         return found
 
+    def chunk_into(self, id_: ChunkId, out: memoryview) -> None:
+        """Fill ``out`` with the plain bytes of a chunk, not verified."""
+        found = self._memo.get(id_)
+        if found is None or len(found) != len(out):
+            self.chunks.decode(id_, out, self, self.scratch)
+        else:
+            out[:] = found.data
+
     def order(self, id_: ChunkId, code: int, width: int) -> Order:
         """Return the order of a needed chunk's exponents; a chain is sorted by one key."""
         found = self._orders.get((id_, code))
@@ -251,9 +263,9 @@ class Needs:
         return out
 
 
-def check_hash(id_: ChunkId, plain: Bytes) -> None:
+def check_hash(id_: ChunkId, plain: Bytes | memoryview) -> None:
     """Refuse bytes that are not the chunk's."""
-    if chunk_id(plain.data) != id_:
+    if chunk_id(plain if isinstance(plain, memoryview) else plain.data) != id_:
         raise HashMismatch(f"chunk {short(id_)} is damaged", hint="theta fsck")
 
 

@@ -270,6 +270,31 @@ def _reads(
         yield batch
 
 
+def read_ranges(
+    records: Sequence[Tensor],
+    start: int,
+    outs: Sequence[memoryview],
+    chunks: "Chunks",
+    scratch: "Scratch",
+) -> None:
+    """Fill each of ``outs`` with plain bytes of its tensor, all the same range of like tensors.
+
+    They have one dtype and shape, so they are cut alike. Whole chunks that lie at one place are
+    read together: what they need in common is decoded once.
+    """
+    stop = start + len(outs[0])
+    for pieces in zip(*(pieces_within(record, start, stop) for record in records), strict=True):
+        _, left, right = pieces[0]
+        if left < start or right > stop:
+            for record, out in zip(records, outs, strict=True):
+                low, high = max(left, start), min(right, stop)
+                read_range(record, low, out[low - start : high - start], chunks, scratch)
+            continue
+        places = slice(left - start, right - start)
+        wanted = [(piece[0], out[places]) for piece, out in zip(pieces, outs, strict=True)]
+        chunks.read_all_into(wanted, scratch)
+
+
 def read_range(
     record: Tensor | Blob, start: int, out: memoryview, chunks: "Chunks", scratch: "Scratch"
 ) -> None:
