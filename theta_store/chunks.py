@@ -28,6 +28,7 @@ from theta_store.selector import decode_chunk, decode_residual
 MAX_NEEDED = 1 << 16
 MAX_DEPTH = 32
 FEW = 3
+MOST_RECENT = 4
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ class Chunks:
     def read_all_into(self, wanted: Sequence[tuple[ChunkId, memoryview]], scratch: Scratch) -> None:
         """Read several chunks; what they need in common is decoded once.
 
+        They are kept in memory, one such set per thread: a merge stores its result on them next.
+
         gc and repack may move payload or change forms between the look at the index and the look
         at the volume; then the rows have changed and the read starts again.
         """
@@ -109,6 +112,8 @@ class Chunks:
                 for id_, out in deepest:
                     reading.chunk_into(id_, out)
                     check_hash(id_, out)
+                if len(wanted) > 1:
+                    _remember(wanted, scratch)
                 return
             except IntegrityError as error:
                 if chain == tried:
@@ -201,6 +206,8 @@ class Needs:
         if found is None:
             found = self.chunks.known(id_)
         if found is None:
+            found = _recent(self.scratch).get(id_)
+        if found is None:
             role = f"need {len(self._memo)}"
             found = self.scratch.array(role, self.chain.forms[id_].plain)
             # Entered before it is filled, so that no need below it takes its place in scratch.
@@ -261,6 +268,20 @@ class Needs:
             low, high = max(left, start), min(right, stop)
             out[low - start : high - start] = get(id_)[low - left : high - left]
         return out
+
+
+def _recent(scratch: Scratch) -> dict[ChunkId, Bytes]:
+    """Return the chunks that this thread read together last, verified."""
+    return scratch.tool("recent", dict[ChunkId, Bytes])
+
+
+def _remember(read: Sequence[tuple[ChunkId, memoryview]], scratch: Scratch) -> None:
+    recent = _recent(scratch)
+    recent.clear()
+    for number, (id_, plain) in enumerate(read[:MOST_RECENT]):
+        kept = scratch.array(f"recent {number}", len(plain))
+        kept[:] = np.frombuffer(plain, np.uint8)
+        recent[id_] = kept
 
 
 def check_hash(id_: ChunkId, plain: Bytes | memoryview) -> None:

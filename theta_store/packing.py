@@ -25,9 +25,9 @@ from theta_store.selector import (
     Candidate,
     EncodedForm,
     Level,
-    decode_residual,
     encode_alone,
     encode_guessed,
+    is_proved,
 )
 
 DEPTH = 4
@@ -54,11 +54,8 @@ def pack(
     try:
         chain = chunks.chain(needs=[need for claim in claims for need in claim.needs])
         reading = Needs(chunks, chain, scratch, verify=True)
-        candidates = [
-            found
-            for claim in (*claims, *_from_further_back(claims, chain))
-            if (found := _candidate(claim, id_, len(plain), reading)) is not None
-        ]
+        wanted = (*claims, *_from_further_back(claims, chain))
+        candidates = _candidates(wanted, id_, plain, reading)
     except IntegrityError:
         # A base that is damaged or gone must not keep anybody from storing what he has.
         return None
@@ -66,13 +63,28 @@ def pack(
         form = encode_guessed(plain, candidates, reading, dtype=dtype, level=level, scratch=scratch)
         if form is None:
             return None
-        payload = _payload(id_, len(plain), form, 1 + chain.depth(form.needs))
-        if not form.computed or _decodes(payload, plain, reading, scratch):
-            return payload
+        if not form.computed or is_proved(form, plain, scratch):
+            return _payload(id_, len(plain), form, 1 + chain.depth(form.needs))
         candidates = [
             c for c in candidates if (c.predictor, c.params) != (form.predictor, form.params)
         ]
     return None
+
+
+def _candidates(
+    claims: Sequence[Claim], id_: ChunkId, plain: memoryview, reading: Needs
+) -> list[Candidate]:
+    """Return the guesses that may be used; one that is the very bytes is the only one."""
+    source = np.frombuffer(plain, np.uint8)
+    found = []
+    for claim in claims:
+        candidate = _candidate(claim, id_, len(plain), reading)
+        if candidate is None:
+            continue
+        if np.array_equal(candidate.plain, source):
+            return [candidate]
+        found.append(candidate)
+    return found
 
 
 def _from_further_back(claims: Sequence[Claim], chain: Chain) -> list[Claim]:
@@ -131,13 +143,3 @@ def _payload(id_: ChunkId, size: int, made: EncodedForm, depth: int) -> Payload:
         born=0,
     )
     return Payload(id_, form, bytes(made.payload))
-
-
-def _decodes(payload: Payload, plain: memoryview, reading: Needs, scratch: Scratch) -> bool:
-    """Say whether the payload gives the plain bytes back, read as any reader would."""
-    out = scratch.bytes("proof", len(plain))
-    try:
-        decode_residual(payload.form, memoryview(payload.data), reading, out, scratch)
-    except IntegrityError:
-        return False
-    return np.array_equal(np.frombuffer(out, np.uint8), np.frombuffer(plain, np.uint8))

@@ -91,6 +91,7 @@ class EncodedForm:
     params: bytes = b""
     needs: tuple[Need, ...] = ()
     computed: bool = False
+    guess: Bytes | None = None
 
 
 def choose(dtype: DType | None) -> Codec:
@@ -202,7 +203,25 @@ def _encode(
         candidate.params,
         needs,
         candidate.computed,
+        candidate.plain,
     )
+
+
+def is_proved(form: EncodedForm, plain: memoryview, scratch: Scratch) -> bool:
+    """Say whether a form whose guess was computed gives the plain bytes back.
+
+    The guess is the one that any reader computes, from the same parameters and needs.
+    """
+    params, residual = split_head(memoryview(form.payload))
+    out = scratch.bytes("proof", len(plain))
+    if form.guess is None or params != form.params:
+        return False
+    codec = _RESIDUAL[form.codec, form.version]
+    try:
+        codec.decode(residual, Guess(form.guess), out, width=form.width, scratch=scratch)
+    except IntegrityError:
+        return False
+    return np.array_equal(np.frombuffer(out, np.uint8), np.frombuffer(plain, np.uint8))
 
 
 def _cost(form: EncodedForm) -> float:
