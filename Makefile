@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: test thorough demo docs bench bench-storage lint types layers clean
+.PHONY: test thorough demo docs bench bench-speed bench-storage lint types layers clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -29,6 +29,13 @@ bench: $(STAMP)
 	$(BIN)/python -m pytest -q -s benchmarks/bench_spine.py --benchmark-columns=min,median,rounds \
 		--benchmark-group-by=func --benchmark-sort=name
 	$(BIN)/python -m benchmarks.startup
+
+# Beside cp and the peers, which are installed in .benchmarks on first use; then how the cost grows.
+# Takes about twenty minutes on a quiet machine; rewrites docs/explanation/performance.md.
+bench-speed: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group bench
+	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.growth
 
 # Trains small models first (kept in .benchmarks), then takes about ten minutes; git-lfs, if it is
 # there, and git-theta are run for real.

@@ -11,9 +11,13 @@ from theta_store.ids import TensorId
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """An older state of the tensor, or its twin in another dtype or with other rows."""
+    """An older state of the tensor, or its twin in another dtype or with other rows.
+
+    ``discover`` off: the caller knows that nothing simpler than a difference leads from it.
+    """
 
     tensor: TensorId
+    discover: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,8 @@ class Lineage:
 
     def _of(self, target: Target, hint: Hint, *, told: bool) -> list[Derivation]:
         match hint:
-            case Base(id_):
+            case Base(id_, searched):
+                told = told or not searched
                 base = self.find_tensor(id_)
                 if base is None or (told and not _alike(base, target)):
                     return []

@@ -115,6 +115,11 @@ class Session:
         """Number of threads that work at once."""
         return self._pool.limits.threads
 
+    @property
+    def memory(self) -> int:
+        """Bytes that may be in flight."""
+        return self._pool.limits.memory
+
     def claim(self, id_: ChunkId) -> bool:
         """Say whether the caller has to store this chunk."""
         with self._lock:
