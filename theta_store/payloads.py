@@ -70,6 +70,7 @@ class PayloadWriter:
         self._claims: list[FileLock] = []
         self._volume: Volume | None = None
         self._rows: list[tuple[ChunkId, Form]] = []
+        self._rows_lock = threading.Lock()
         self._batch: list[Payload] = []
         self._batch_bytes = 0
 
@@ -92,7 +93,8 @@ class PayloadWriter:
             self._queue.put(barrier)
             barrier.reached.wait()
         self._check()
-        rows, self._rows = self._rows, []
+        with self._rows_lock:
+            rows, self._rows = self._rows, []
         return rows
 
     def close(self) -> None:
@@ -156,9 +158,9 @@ class PayloadWriter:
             volume = self._volume = self._claim_new()
         items = [(payload.id, payload.data) for payload in self._batch]
         self._clock.run("sync", sum(len(data) for _, data in items), volume.put, items)
-        self._rows += [
-            (payload.id, _placed(payload.form, volume.number)) for payload in self._batch
-        ]
+        rows = [(payload.id, _placed(payload.form, volume.number)) for payload in self._batch]
+        with self._rows_lock:
+            self._rows += rows
         done, self._batch, self._batch_bytes = self._batch_bytes, [], 0
         self._leave(done)
 

@@ -42,12 +42,13 @@ from theta_store.records import Blob, Record, Tensor
 from theta_store.refs import move_refs
 from theta_store.settings import gc_epoch
 from theta_store.sketches import has_entry, put_sketches, sketch_key
-from theta_store.tensors import ByteSource, Source, put_blobs, put_tensors
+from theta_store.tensors import ByteSource, Source, put_blobs, put_here, put_tensors
 
 if TYPE_CHECKING:
     from theta_store.chunks import Chunks
     from theta_store.derivations import Derivation
     from theta_store.lineage import Lineage
+    from theta_store.scratch import Scratch
 
 FLUSH_ROWS = 4096
 # The bound of every form, hot or cold.
@@ -108,6 +109,9 @@ class Session:
         self._records: dict[RecordId, Encoded] = {}
         self._sketches: dict[bytes, bytes] = {}
         self._lock = threading.Lock()
+        self._deriving = threading.Lock()
+        # Rows that were taken from the writer enter the index before any record of others does.
+        self._flushing = threading.Lock()
         self.stored_bytes = 0
 
     @property
@@ -146,9 +150,9 @@ class Session:
         ``hints`` says of each name where the tensor may have come from.
         """
 
-        def derive(name: str, source: Source) -> "Sequence[Derivation]":
+        def derive(name: str, source: Source) -> "Callable[[], Sequence[Derivation]]":
             given = () if hints is None else hints(name)
-            return self._clock.run("predict", 0, self._lineage.of_source, source, given)
+            return lambda: self._derivations(source, given)
 
         # Sketches bring numpy; a session that stores no tensor does without it.
         from theta_store.sketch import Sampler
@@ -177,20 +181,37 @@ class Session:
         if not known:
             self._sketches[key] = sketch
 
+    def _derivations(self, source: Source, hints: "Sequence[Hint]") -> "Sequence[Derivation]":
+        # One at a time: what is looked for may take a matrix in memory.
+        with self._deriving:
+            return self._clock.run("predict", 0, self._lineage.of_source, source, hints)
+
     @cached_property
     def _lineage(self) -> "Lineage":
         from theta_store.lineage import Lineage
 
         return Lineage(
-            self._chunks, self._pool.scratch, self.find_tensor, self.keep, self._meta.read
+            self._chunks, self._own_scratch, self.find_tensor, self.keep, self._meta.read
         )
 
+    def _own_scratch(self) -> "Scratch":
+        """Return scratch that is not the chunk's in whose course something is looked for."""
+        from theta_store.scratch import Scratch
+
+        return self._pool.scratch().tool("lineage", Scratch)
+
     def keep(self, source: Source) -> TensorId:
-        """Store a small tensor so that forms can need it, and readers find it, at once."""
-        (stored,) = put_tensors([("", source)], self, self._pool, clock=self._clock)
-        id_ = TensorId(self.put_record(stored.record))
-        self.flush()
-        return id_
+        """Store a small tensor so that forms can need it, and readers find it, at once.
+
+        May be called from any thread; no other record enters the store with it.
+        """
+        made = encoded(put_here(source, self, self._own_scratch(), self._clock))
+        with self._flushing:
+            rows = self._clock.run("put", 0, self._writer.flush)
+            with self._meta.write() as writer:
+                _enter_rows(writer, rows)
+                put_records(writer, [made])
+        return TensorId(made.id)
 
     def put_blobs(self, items: Iterable[tuple[str, ByteSource]]) -> Iterator[tuple[str, BlobId]]:
         """Store blobs in parallel; yield name and id in the order given."""
@@ -227,8 +248,9 @@ class Session:
 
     def flush(self) -> None:
         """Make everything put so far durable and known; it is reachable only once published."""
-        rows = self._clock.run("put", 0, self._writer.flush)
-        self._clock.run("records", 0, self._flush_records, rows)
+        with self._flushing:
+            rows = self._clock.run("put", 0, self._writer.flush)
+            self._clock.run("records", 0, self._flush_records, rows)
 
     def _flush_records(self, rows: list[tuple[ChunkId, Form]]) -> None:
         if rows or self._records or self._sketches:
@@ -303,9 +325,7 @@ class Session:
     def _enter(self, writer: Writer, rows: list[tuple[ChunkId, Form]]) -> None:
         put_records(writer, self._records.values())
         put_sketches(writer, self._sketches)
-        for id_, form in rows:
-            if not is_whole(writer, id_):
-                put_form(writer, id_, _settled(writer, form))
+        _enter_rows(writer, rows)
 
     def find_tensor(self, id_: TensorId) -> Tensor | None:
         """Return a stored tensor's record, or None."""
@@ -324,6 +344,12 @@ def _holes(writer: Writer, operation: Operation, commits: Iterable[CommitId]) ->
     given_up = {id_ for id_ in targets if is_expired(writer, id_)}
     gone: set[bytes] = {id_ for id_ in given_up if not has_record(writer, id_)}
     return gone | missing_below(writer, {*commits, *targets} - given_up)
+
+
+def _enter_rows(writer: Writer, rows: Iterable[tuple[ChunkId, Form]]) -> None:
+    for id_, form in rows:
+        if not is_whole(writer, id_):
+            put_form(writer, id_, _settled(writer, form))
 
 
 def _settled(writer: Writer, form: Form) -> Form:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -104,7 +104,6 @@ META = "meta"
 VOLUMES = "volumes"
 LEASES = "leases"
 GC_LOCK = "gc.lock"
-KEPT_TENSORS = 1024
 KEPT_UNDO_SECONDS = 7 * 86400.0
 # What few verbs need is imported when it is first asked for.
 _LATER = {
@@ -231,13 +230,8 @@ class Store:
             return get_record(reader, id_)
 
     def tensor(self, id_: TensorId) -> Tensor:
-        """Return a tensor's record; the last ones that were asked for are kept."""
-        return self._tensors(id_)
-
-    @cached_property
-    def _tensors(self) -> Callable[[TensorId], Tensor]:
-        # A record never changes, and who merges or compares asks for the same one many times.
-        return lru_cache(KEPT_TENSORS)(lambda id_: self._typed(id_, Tensor))
+        """Return a tensor's record."""
+        return self._typed(id_, Tensor)
 
     def params(self, id_: ParamsId) -> Params:
         """Return a node of a parameter tree."""

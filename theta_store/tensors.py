@@ -4,6 +4,7 @@ Owns cutting, batching of small pieces, hashing and encoding in parallel, and th
 finished records come out. Must not know files, formats or commits.
 """
 
+import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,6 +22,7 @@ from theta_store.records import Blob, Tensor
 if TYPE_CHECKING:
     from theta_store.chunks import Chunks
     from theta_store.derivations import Derivation
+    from theta_store.derivations.base import Claim
     from theta_store.scratch import Scratch
     from theta_store.sketch import Sampler
 
@@ -89,14 +91,26 @@ class _Assembly:
     source: Source | ByteSource
     dtype: DType | None
     ranges: list[tuple[int, int]]
-    derivations: "Sequence[Derivation]" = ()
+    derive: "Callable[[], Sequence[Derivation]] | None" = None
     sampler: "Sampler | None" = None
     ids: list[ChunkId] = field(default_factory=list)
     checks: list[tuple[int, int]] = field(default_factory=list)
+    _derivations: "Sequence[Derivation] | None" = None
+    _deriving: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def complete(self) -> bool:
         return len(self.ids) == len(self.ranges)
+
+    def claims(self, start: int, stop: int) -> "list[Claim]":
+        """Return what is claimed of a piece; what the tensor follows from is looked for once."""
+        if self.derive is None:
+            return []
+        with self._deriving:
+            if self._derivations is None:
+                self._derivations = self.derive()
+        claims = (derivation.claim(start, stop) for derivation in self._derivations)
+        return [claim for claim in claims if claim is not None]
 
     def stored(self) -> Stored:
         chunks = tuple(self.ids)
@@ -110,7 +124,7 @@ class _Assembly:
 
 
 _Piece = tuple[_Assembly, int, int]
-Derive = Callable[[str, Source], "Sequence[Derivation]"]
+Derive = Callable[[str, Source], "Callable[[], Sequence[Derivation]]"]
 Sample = Callable[[str, tuple[int, ...]], "Sampler | None"]
 
 
@@ -127,7 +141,8 @@ def put_tensors(
 ) -> Iterator[Stored]:
     """Store tensors; yield each, in order, once all its chunks are on their way to the disk.
 
-    ``derive`` says what a tensor may follow from; what that needs is read from ``chunks``.
+    ``derive`` returns what says, from any thread, what a tensor may follow from; it is asked only
+    where a chunk is new. What that needs is read from ``chunks``.
     ``sample`` returns what takes the sketch of a tensor of a dtype and shape, None for no sketch.
     """
     assemblies = (
@@ -136,12 +151,24 @@ def put_tensors(
             source,
             row := dtype(source.dtype),
             split(row, tuple(source.shape)),
-            () if derive is None else derive(name, source),
+            None if derive is None else derive(name, source),
             None if sample is None else sample(source.dtype, tuple(source.shape)),
         )
         for name, source in items
     )
     return _put(assemblies, known, pool, crc=crc, chunks=chunks, clock=clock)
+
+
+def put_here(source: Source, known: Known, scratch: "Scratch", clock: Clock) -> Tensor:
+    """Store a small tensor in the calling thread, without a guess; return its record."""
+    row = dtype(source.dtype)
+    ranges = split(row, tuple(source.shape))
+    assembly = _Assembly("", source, row, ranges)
+    made = [
+        _store_piece((assembly, start, stop), known, None, scratch, clock, crc=False)
+        for start, stop in ranges
+    ]
+    return Tensor(row.name, tuple(source.shape), tuple(id_ for _, id_, _ in made))
 
 
 def put_blobs(
@@ -223,8 +250,7 @@ def _payload(
 
     assembly, start, stop = piece
     row = assembly.dtype
-    claims = [d.claim(start, stop) for d in assembly.derivations]
-    found = [claim for claim in claims if claim is not None]
+    found = assembly.claims(start, stop)
     if row is not None and chunks is not None and found:
         payload = pack(id_, plain, found, chunks, dtype=row, scratch=scratch)
         if payload is not None:
