@@ -1,13 +1,14 @@
 """A whole commit and a whole checkout beside ``cp`` and ``fsync`` of the same file.
 
-    python -m benchmarks.cp_ratio [--rounds 7] [--mib 512] [--dtypes BF16 F32] [--env NAME=VALUE …]
+    python -m benchmarks.cp_ratio [--rounds 7] [--mib 512] [--dtypes BF16 F32] [--hold GIB]
+                                  [--env NAME=VALUE …]
 
 Makes a model of random-normal weights (sigma 0.02) in tensors of 16 MiB, and the same model after a
 full fine-tune: every element changed by an Adam-like step. A round takes a fresh repository through
 ``theta commit``, ``theta restore`` of the deleted file, and ``theta commit`` of the fine-tune, each
 right after a ``cp`` and ``sync`` of the same file. Whole processes; the source is in the page
-cache, nothing else waits to be written. Needs about four times the model's size on the disk. Linux
-only.
+cache, nothing else waits to be written. ``--hold`` keeps that much memory occupied: see
+`benchmarks.held_memory`. Needs about four times the model's size on the disk. Linux only.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.fixed_model import make_model, make_tuned
+from benchmarks.held_memory import held_memory
 from benchmarks.measured import THETA, Spent, about, facts_of, load, save, spend
 
 STEPS = ("first commit", "checkout", "commit after a full fine-tune")
@@ -147,13 +149,17 @@ def run(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     told = facts_of("benchmarks.cp_ratio", arguments)
     steps: list[Step] = []
     for dtype in chosen.dtypes:
-        with tempfile.TemporaryDirectory(dir=chosen.folder, prefix="theta-cp-") as name:
+        with (
+            held_memory(chosen.hold),
+            tempfile.TemporaryDirectory(dir=chosen.folder, prefix="theta-cp-") as name,
+        ):
             bench = Bench(Path(name), dtype, chosen.mib)
             for number in range(chosen.rounds):
                 bench.round()
                 print(f"{dtype} round {number + 1} of {chosen.rounds}", file=sys.stderr, flush=True)
             steps += bench.steps
     told["load at end"] = load()
+    told["held meanwhile"] = f"{chosen.hold:g} GiB"
     told["rounds"], told["model"] = str(chosen.rounds), f"{chosen.mib} MiB, one safetensors file"
     return _report(told, steps), {"facts": told, "steps": [step.values() for step in steps]}
 
@@ -179,6 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--mib", type=int, default=512, help="size of the model")
     parser.add_argument("--dtypes", nargs="+", default=["BF16", "F32"], choices=["BF16", "F32"])
+    parser.add_argument("--hold", type=float, default=0, help="GiB of memory to occupy")
     parser.add_argument("--env", nargs="*", default=[], help="set in every child")
     parser.add_argument("--folder", type=Path, help="where temporary files go")
     parser.add_argument("--dry", action="store_true", help="print only, keep no result")
