@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from theta.repo import Author, Details, Repo
 from theta_store.errors import (
@@ -267,3 +268,18 @@ def test_links_in_the_workspace_are_never_written_through(
     with pytest.raises(UnsafePath):
         repo.restore(["sub/a.txt"])
     assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_a_whole_model_is_loaded_at_once(repo: Repo, ada: Author) -> None:
+    tensors = {"a": np.arange(600_000, dtype=np.float32), "b": np.ones((3, 5), np.float16)}
+    tensors |= {"empty": np.empty((0, 4), np.int64), "scalar": np.array(7.0)}
+    save_file(tensors, repo.root / "m.safetensors")
+    repo.add(["m.safetensors"])
+    commit = repo.commit("model", author=ada).id
+    params = dict(repo.params(commit, None))
+    arrays = repo.read_tensors(params.values())
+    assert {n: a.tobytes() for n, a in zip(params, arrays, strict=True)} == {
+        name: tensor.tobytes() for name, tensor in tensors.items()
+    }
+    arrays[0][:] = 0  # each is the caller's own
+    assert repo.read_tensor(params["a"]) == tensors["a"].tobytes()

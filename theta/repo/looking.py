@@ -4,6 +4,7 @@ Owns what they answer. Must not write anything, nor know the terminal.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,11 +29,12 @@ from theta_store.errors import (
 )
 from theta_store.ids import BlobId, CheckpointId, CommitId, TensorId, short
 from theta_store.records import Checkpoint, Commit, Tensor, TreeEntry
-from theta_store.store import (
-    HEAD,
-)
+from theta_store.store import BRANCHES, HEAD, TAGS
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from theta.merge import Recipe
     from theta.repo.values import Status
     from theta.workspace import FileState
@@ -154,8 +156,9 @@ class Looking(Opened):
     def names(self) -> dict[CommitId, list[str]]:
         """Return the branches and tags of each commit, by their short names."""
         found: dict[CommitId, list[str]] = {}
-        for name, commit in self.store.refs.all().items():
-            found.setdefault(commit, []).append(name.split("/", 2)[2])
+        for prefix in (BRANCHES, TAGS):
+            for name, commit in self.store.refs.all(prefix).items():
+                found.setdefault(commit, []).append(name.removeprefix(prefix))
         return found
 
     def params(
@@ -194,6 +197,22 @@ class Looking(Opened):
             hint="save it again with plain tensors only, such as a state_dict",
         )
 
+    def read_tensors(
+        self, tensors: Iterable[Tensor], *, progress: Progress = SILENT
+    ) -> "list[NDArray[np.uint8]]":
+        """Return the plain bytes of tensors, little-endian, C order, each an array of its own.
+
+        They are read in parallel, so this is the way to load a whole model: see `params`.
+        """
+        import numpy as np
+
+        wanted = list(tensors)
+        arrays = [np.empty(tensor.nbytes, np.uint8) for tensor in wanted]
+        progress.begin("loading", sum(tensor.nbytes for tensor in wanted))
+        sinks = (_Memory(array.data) for array in arrays)
+        self.store.read_into(zip(wanted, sinks, strict=True), progress=progress.advance)
+        return arrays
+
     def read_tensor(self, tensor: Tensor) -> bytes:
         """Return a tensor's plain bytes, little-endian, C order."""
         out = bytearray(tensor.nbytes)
@@ -208,3 +227,14 @@ class Looking(Opened):
                 f"{path} is a checkpoint", hint=f"theta export {short(commit)}:{path} FILE"
             )
         return self.store.read_bytes(BlobId(entry.id))
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """A sink in memory."""
+
+    out: memoryview
+
+    def write(self, start: int, plain: memoryview) -> None:
+        """Take the bytes at ``start``."""
+        self.out[start : start + len(plain)] = plain
