@@ -67,6 +67,16 @@ ENVIRONMENT = {
     "NO_COLOR": "if set, no colours unless `--color always`",
 }
 
+SETTINGS = {
+    "user.name": "who makes commits; otherwise the login name",
+    "user.email": "goes with `user.name`",
+    "core.threads": "threads that work at once; otherwise the number of cores",
+    "core.memory": "bytes in flight while files are stored, written, merged or repacked",
+    "gc.undo": "how long gc keeps what `undo` needs",
+    "merge.default": "the strategy where no rule of a merge says another",
+    "merge.exact": "`false`: changes of different rows or elements of a parameter conflict",
+}
+
 JSON_HEAD = """\
 ## Answers as JSON
 
@@ -77,6 +87,8 @@ an object as well, on stdout: `{"schema": "theta.error/1", "kind": …, "message
 
 JSON_KEYS = {
     "commit": ("commit", "parents", "stored_bytes", "logical_bytes", "warnings"),
+    "commit --timings: timings": ("wall", "cpu", "stages"),
+    "commit --timings: timings.stages[]": ("stage", "wall", "cpu", "bytes"),
     "status": ("branch", "head", "clean", "merging", "files", "untracked", "warnings"),
     "status: files[]": ("path", "state", "params"),
     "status: files[].params[]": ("name", "change"),
@@ -88,15 +100,26 @@ JSON_KEYS = {
     "diff: files[]": ("path", "change", "params"),
     "diff: files[].params[]": ("name", "change", "before", "after"),
     "merge": ("state", "commit", "conflicts", "resolved"),
-    "merge: conflicts[]": ("path", "name", "kind"),
+    "merge: conflicts[]": ("path", "name", "kind", "why"),
     "merge: resolved[]": ("path", "name", "how"),
+    "cherry-pick, revert": ("state", "commit", "conflicts", "resolved"),
+    "compose": (
+        *("commit", "files", "reused", "router_bytes", "stored_bytes", "manifest", "dry_run"),
+    ),
+    "merge --search: trials[]": ("values", "score", "best"),
+    "stats": ("statistics",),
+    "stats: statistics[]": ("kind", "commit", "id", "models", "code"),
+    "blame": ("params",),
+    "blame: params[]": ("file", "name", "commit", "subject", "strategy", "parameters", "at_least"),
     "du": ("stored_bytes", "logical_bytes", "disk_bytes"),
     "fsck": ("ok", "problems"),
     "gc": ("records", "chunks", "stored_bytes", "disk_bytes", "dry_run"),
     "branch": ("branches",),
     "tag": ("tags",),
     "op": ("operations",),
-    "undo": ("operation", "files", "kept", "head"),
+    "undo": ("operation", "files", "kept", "head", "dry_run"),
+    "undo --dry-run": ("operation", "dry_run"),
+    "forget": ("commits", "dry_run"),
     "ls": ("files",),
 }
 
@@ -215,13 +238,18 @@ def _json() -> str:
 
 
 def _settings() -> str:
-    lines = [f"| `{key}` | {default or 'not set'} |" for key, (default, _) in KNOWN.items()]
+    lines = [
+        f"| `{key}` | {default or 'not set'} | {SETTINGS[key]} |"
+        for key, (default, _) in KNOWN.items()
+    ]
     head = (
         "`theta config KEY VALUE` writes to `.theta/config.toml`, with `--global` to your own "
         "file. The repository's value wins."
     )
-    lines += ["| `metric.NAME` | by the name, see [names](#naming-things) |"]
-    return "\n".join(["## Settings", "", head, "", "| key | default |", "|---|---|", *lines, ""])
+    by_name = "by the name, see [names](#naming-things)"
+    lines += [f"| `metric.NAME` | {by_name} | which way is better: `min` or `max` |"]
+    table = ["| key | default | what it does |", "|---|---|---|", *lines, ""]
+    return "\n".join(["## Settings", "", head, "", *table])
 
 
 def _environment() -> str:

@@ -106,12 +106,21 @@ def test_the_answers_that_exit_with_1(forked: Path, tmp_path: Path) -> None:
     assert _theta(forked, "diff", "main", "rte")[0] == 0
     assert _theta(forked, "diff", "main", "rte", "--exit-code")[0] == 1
     assert _theta(forked, "merge", "rte")[0] == 1
+    assert _theta(forked, "revert", "rte", "--rule", "w ours")[0] == 1
+    assert _theta(forked, "cherry-pick", "rte", "--rule", "w ours")[0] == 1
     assert _theta(forked, "fsck")[0] == 0
     assert _theta(tmp_path, "status")[0] == 3
-    assert GENERATOR["negatives"]().keys() == {"commit", "diff", "fsck", "merge"}
+    told = {"cherry-pick", "commit", "compose", "diff", "fsck", "merge", "revert"}
+    assert GENERATOR["negatives"]().keys() == told
 
 
 def test_the_keys_of_the_answers(forked: Path) -> None:
+    search = ("--search", "lambda=0.5,1", "--eval", "echo 1")
+    searched = _json(forked, "merge", "rte", "-s", "task-arithmetic", *search)
+    assert _theta(forked, "undo")[0] == 0
+    save_file({"w": np.ones(4, np.float32)}, forked / "fisher")
+    stats = _json(forked, "stats", "add", "fisher", "fisher")
+    blamed = _json(forked, "blame")
     _save(forked, 9)
     status, diff = _json(forked, "status"), _json(forked, "diff", "main", "rte")
     log, merge = _json(forked, "log"), _json(forked, "merge", "rte", "--dry-run")
@@ -128,9 +137,19 @@ def test_the_keys_of_the_answers(forked: Path) -> None:
         "merge": merge,
         "merge: conflicts[]": merge["conflicts"][0],
         "merge: resolved[]": decided["resolved"][0],
+        "merge --search: trials[]": searched["trials"][0],
+        "cherry-pick, revert": _json(forked, "revert", "HEAD", "--dry-run"),
+        "stats": stats,
+        "stats: statistics[]": stats["statistics"][0],
+        "blame": blamed,
+        "blame: params[]": blamed["params"][0],
         "gc": _json(forked, "gc", "--dry-run"),
-        "commit": _json(forked, "commit", "-m", "three"),
+        "commit": (commit := _json(forked, "commit", "-m", "three", "--timings")),
+        "commit --timings: timings": commit["timings"],
+        "commit --timings: timings.stages[]": commit["timings"]["stages"][0],
+        "undo --dry-run": _json(forked, "undo", "--dry-run"),
         "undo": _json(forked, "undo"),
+        "forget": _json(forked, "forget", "main~1", "--dry-run"),
         **{verb: _json(forked, verb) for verb in ("du", "fsck", "branch", "tag", "op", "ls")},
     }
     documented = {where: set(keys) for where, keys in GENERATOR["JSON_KEYS"].items()}

@@ -80,8 +80,9 @@ def test_no_golden_file_is_forgotten() -> None:
     for path in GOLDEN.rglob("*"):
         if path.is_file():
             name = path.relative_to(GOLDEN).as_posix()
-            # Whole forms are named as a folder: there is one for every predictor and codec.
-            where = "forms/" if name.startswith("forms/") else name
+            # Named as a folder: there is one for every predictor and codec, and every strategy.
+            top = f"{name.partition('/')[0]}/"
+            where = top if top in {"forms/", "strategies/"} else name
             assert name in shown or f"tests/golden/{where}" in PAGE, name
 
 

@@ -19,3 +19,14 @@ def repo(tmp_path: Path) -> Iterator[Repo]:
 @pytest.fixture
 def ada() -> Author:
     return ADA
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread: small work is slower by many, and much so beside other tests."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

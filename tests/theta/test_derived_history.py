@@ -80,8 +80,7 @@ def test_an_average_costs_next_to_nothing(repo: Repo) -> None:
     repo.switch("main")
     _commit(repo, "ours", layers_0_mlp_weight=trained(mlp, 9))
     plan = repo.plan_merge("rte")
-    decisions = {(c.path, c.name): "average" for c in plan.conflicts}
-    answer = repo.merge(plan, decisions, author=ADA)
+    answer = repo.merge(plan, repo.merge_method(default="average"), author=ADA)
     assert answer.state == "merged"
     assert answer.stored_bytes < 0.002 * mlp.nbytes
     assert _kept(repo, "HEAD::layers.0.mlp.weight") == {"weighted-sum"}

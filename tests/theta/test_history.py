@@ -5,7 +5,7 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from theta.history import ancestors, merge_bases, merge_bases_among, nearest, reachable
+from theta.history import ancestors, bases_of, merge_bases, merge_bases_among, nearest, reachable
 from theta_store.ids import CommitId, RecordId, TreeId
 from theta_store.records import Commit
 
@@ -46,6 +46,24 @@ def test_bases_among_tips_are_those_of_each_two(graph: Graph, data: st.DataObjec
     for one, two in combinations(set(tips), 2):
         expected.update(merge_bases(graph, one, two))
     assert merge_bases_among(list(ancestors(graph, tips)), tips) == expected
+
+
+@given(graphs(), st.data())
+def test_bases_of_groups_are_the_best_ancestors_that_all_share(
+    graph: Graph, data: st.DataObject
+) -> None:
+    numbers = st.sampled_from(sorted(graph.commits))
+    groups = data.draw(st.lists(st.lists(numbers, min_size=1, max_size=3), min_size=1, max_size=4))
+    above = [reachable(graph, map(_id, group)).keys() for group in groups]
+    shared = set.intersection(*map(set, above))
+    best = {
+        id_
+        for id_ in shared
+        if not any(id_ in reachable(graph, [other]) for other in shared - {id_})
+    }
+    found = bases_of(graph, [[_id(n) for n in group] for group in groups])
+    assert set(found) == best
+    assert list(found) == sorted(found)
 
 
 @given(graphs(), st.data())

@@ -40,6 +40,11 @@ VERBS = {
     "gc": "gc",
     "diff": "diff",
     "merge": "merge",
+    "compose": "compose",
+    "cherry-pick": "cherry_pick",
+    "revert": "revert",
+    "stats": "stats",
+    "blame": "blame",
     "tag": "tag",
     "reset": "reset",
     "undo": "undo",
@@ -55,6 +60,7 @@ HIDDEN = frozenset({"track"})
 # Verbs that may move many tensors.
 MOVING = frozenset(
     {"commit", "restore", "switch", "checkout", "merge", "export", "repack", "reset"}
+    | {"cherry-pick", "compose", "revert", "stats"}
 )
 TALK = frozenset({"quiet", "verbose"})
 EXITS = (
@@ -188,7 +194,7 @@ def _after_verb(option: Parameter) -> Parameter:
 
 
 def _talk(ctx: Context, option: Parameter, value: object) -> None:
-    if value and isinstance(ctx.obj, Terminal):
+    if value and option.name and isinstance(ctx.obj, Terminal):
         setattr(ctx.obj, option.name, True)
 
 

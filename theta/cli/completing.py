@@ -106,6 +106,7 @@ def _fixed(*words: str) -> Completer:
 
 COMPLETERS: Mapping[tuple[str, str], Completer] = {
     ("branch", "names"): _branch,
+    ("blame", "what"): _address,
     ("cat", "what"): _address,
     ("checkout", "names"): _revision,
     ("cherry-pick", "revision"): _revision,
@@ -133,6 +134,7 @@ COMPLETERS: Mapping[tuple[str, str], Completer] = {
     ("revert", "revision"): _revision,
     ("rm", "paths"): _file,
     ("show", "what"): _address,
+    ("stats", "what"): _fixed("add", "list", "remove"),
     ("switch", "names"): _branch,
     ("tag", "names"): _ref,
 }

@@ -25,6 +25,7 @@ def forget(
     with terminal.open() as repo:
         gone = repo.forget(revisions, dry_run=dry_run)
         subjects = [repo.store.commit(id_).subject for id_ in gone]
+        known = [kept for kept in repo.stats.list() if kept.commit in gone]
     if json:
         keys = {"commits": [hex_id(commit) for commit in gone], "dry_run": dry_run}
         terminal.answer("forget", keys)
@@ -37,3 +38,6 @@ def forget(
         f"Gave up the files of {plural(len(gone), 'commit')}; "
         "theta gc frees the space, until then theta undo revives them"
     )
+    for kept in known:
+        at = short(kept.commit)
+        terminal.talk(f"The {kept.kind} of {at} is kept: theta stats remove {kept.kind} {at}")

@@ -87,6 +87,9 @@ def _print(terminal: Terminal, repo: Repo, done: Collected, *, dry_run: bool) ->
         terminal.out(f"{would}  {spell_id(terminal, commit)}  {repo.store.commit(commit).subject}")
     if done.expired and not dry_run:
         terminal.talk(f"Gave up the files of {plural(len(done.expired), 'commit')} (theta log)")
+        known = [kept for kept in repo.stats.list() if kept.commit in done.expired]
+        if known:
+            terminal.talk(f"{plural(len(known), 'statistic')} of them kept (theta stats list)")
     would = "would be removed" if dry_run else "removed"
     returns = "the disk would get back" if dry_run else "the disk got back"
     terminal.out(

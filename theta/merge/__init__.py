@@ -11,33 +11,95 @@ from theta.merge import pending
 from theta.merge.pending import Pending
 
 if TYPE_CHECKING:
-    from theta.merge.apply import Decisions, Merged, apply_merge, settles
+    from theta.merge.apply import Merged, apply_merge
+    from theta.merge.choice import Choice, parse_choice
+    from theta.merge.decisions import Decided, Decision, decide, unsettled
+    from theta.merge.estimate import Estimate, estimate_of
+    from theta.merge.evidence import Account, Note, account_of
+    from theta.merge.finished import Finished
+    from theta.merge.method import DtypeRule, Method
+    from theta.merge.nearness import NEAR, farthest
     from theta.merge.plan import Conflict, Plan, Resolution, plan_merge
-    from theta.merge.recipe import write_recipe
-    from theta.merge.rules import Rule, decide, parse_rule
+    from theta.merge.preview import Preview, previewed
+    from theta.merge.recipe import Recipe, read_recipe, write_recipe
+    from theta.merge.rules import (
+        ATTRIBUTES_FILE,
+        Rule,
+        find_rule,
+        parse_attributes,
+        parse_rule,
+        rule_for,
+    )
+    from theta.merge.scaled import open_changes
+    from theta.merge.search import Axis, Trial, parse_axis, trials_of
+    from theta.merge.statistic import entry_of, norm_of, put_statistic, summed
+    from theta.merge.virtual import base_entries
 
 __all__ = [
+    "ATTRIBUTES_FILE",
+    "NEAR",
+    "Account",
+    "Axis",
+    "Choice",
     "Conflict",
-    "Decisions",
+    "Decided",
+    "Decision",
+    "DtypeRule",
+    "Estimate",
+    "Finished",
     "Merged",
+    "Method",
+    "Note",
     "Pending",
     "Plan",
+    "Preview",
+    "Recipe",
     "Resolution",
     "Rule",
+    "Trial",
+    "account_of",
     "apply_merge",
+    "base_entries",
     "decide",
+    "entry_of",
+    "estimate_of",
+    "farthest",
+    "find_rule",
+    "norm_of",
+    "open_changes",
+    "parse_attributes",
+    "parse_axis",
+    "parse_choice",
     "parse_rule",
     "pending",
     "plan_merge",
-    "settles",
+    "previewed",
+    "put_statistic",
+    "read_recipe",
+    "rule_for",
+    "summed",
+    "trials_of",
+    "unsettled",
     "write_recipe",
 ]
 
 _HOMES = {
-    "apply": ("Decisions", "Merged", "apply_merge", "settles"),
+    "apply": ("Merged", "apply_merge"),
+    "choice": ("Choice", "parse_choice"),
+    "decisions": ("Decided", "Decision", "decide", "unsettled"),
+    "estimate": ("Estimate", "estimate_of"),
+    "evidence": ("Account", "Note", "account_of"),
+    "finished": ("Finished",),
+    "method": ("DtypeRule", "Method"),
+    "nearness": ("NEAR", "farthest"),
     "plan": ("Conflict", "Plan", "Resolution", "plan_merge"),
-    "recipe": ("write_recipe",),
-    "rules": ("Rule", "decide", "parse_rule"),
+    "preview": ("Preview", "previewed"),
+    "recipe": ("Recipe", "read_recipe", "write_recipe"),
+    "rules": ("ATTRIBUTES_FILE", "Rule", "find_rule", "parse_attributes", "parse_rule", "rule_for"),
+    "scaled": ("open_changes",),
+    "search": ("Axis", "Trial", "parse_axis", "trials_of"),
+    "statistic": ("entry_of", "norm_of", "put_statistic", "summed"),
+    "virtual": ("base_entries",),
 }
 
 

@@ -3,6 +3,7 @@
 Owns its file in ``.theta``. Must not know how merges are made.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -10,32 +11,40 @@ import msgspec
 from theta_store.errors import IntegrityError
 from theta_store.ids import CommitId, RecordId, hex_id
 
-VERSION = 1
+VERSION = 2
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """Commits as hex; ``recipe`` is the text of the recipe."""
+    """Commits as hex; ``recipe`` is the text of the recipe.
+
+    ``others`` are the commits being merged; version 1 had one, ``theirs``.
+    """
 
     ours: str
-    theirs: str
     label: str
     recipe: str
+    others: tuple[str, ...] = ()
+    theirs: str = ""
     version: int = VERSION
 
     @property
-    def other(self) -> CommitId:
-        """The commit being merged."""
-        return CommitId(RecordId(bytes.fromhex(self.theirs)))
+    def parents(self) -> tuple[CommitId, ...]:
+        """The commits being merged."""
+        return tuple(map(_commit, self.others or (self.theirs,)))
 
     @property
     def head(self) -> CommitId:
         """Where HEAD was when the merge began."""
-        return CommitId(RecordId(bytes.fromhex(self.ours)))
+        return _commit(self.ours)
 
 
-def pending(ours: CommitId, theirs: CommitId, label: str, recipe: str) -> Pending:
+def _commit(text: str) -> CommitId:
+    return CommitId(RecordId(bytes.fromhex(text)))
+
+
+def pending(ours: CommitId, others: Sequence[CommitId], label: str, recipe: str) -> Pending:
     """Return the note of a merge."""
-    return Pending(hex_id(ours), hex_id(theirs), label, recipe)
+    return Pending(hex_id(ours), label, recipe, tuple(map(hex_id, others)))
 
 
 def load(path: Path) -> Pending | None:

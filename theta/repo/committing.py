@@ -14,6 +14,7 @@ from theta.merge import Pending, pending
 from theta.progress import SILENT, Progress
 from theta.repo.contents import Content, Contents, Place
 from theta.repo.opened import MERGE_FILE
+from theta.repo.statistics import put_sums, ref_of
 from theta.repo.values import Author, Committed, Details
 from theta.workspace import Entries
 from theta_store.errors import GuardFailed, NothingToCommit, UsageError
@@ -108,8 +109,13 @@ class Committing(Contents):
         parents = self._parents(place, details, waiting)
         replaced = self.store.commit(place.now) if details.amend and place.now else None
         recipe = replaced.recipe if replaced else None
+        known: dict[str, CommitId] = {}
         if waiting is not None:
+            from theta.merge import read_recipe
+
             recipe = session.put_bytes(waiting.recipe.encode())
+            statistics = read_recipe(waiting.recipe.encode()).statistics
+            known = put_sums(self.store, session, statistics)
         commit = commit_record(tree, parents, message, author, details.inherited(replaced), recipe)
         id_ = CommitId(session.put_record(commit))
         if place.is_head:
@@ -117,8 +123,9 @@ class Committing(Contents):
             self.workspace.leave_out(content.named)
         summary = commit.subject if place.is_head else f"{place.branch}: {commit.subject}"
         change = RefChange(place.ref, place.now, id_)
-        verb = "commit --amend" if details.amend else "commit"
-        session.publish(Operation(0, 0, verb, summary, (change,)), commits=[id_])
+        kept = (RefChange(ref_of(kind, id_), None, new) for kind, new in known.items())
+        operation = Operation(0, 0, _verb(details), summary, (change, *kept))
+        session.publish(operation, commits=[id_, *known.values()])
         if place.is_head:
             pending.drop(self.private / MERGE_FILE)
             self.workspace.settle(content.entries)
@@ -148,6 +155,10 @@ class Committing(Contents):
                 raise UsageError("there is no commit to amend")
             return self.store.commit(place.now).parents
         return () if place.tip is None else (place.tip,)
+
+
+def _verb(details: Details) -> str:
+    return "commit --amend" if details.amend else "commit"
 
 
 def commit_record(

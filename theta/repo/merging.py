@@ -1,26 +1,43 @@
-"""``merge``: plan, decide, apply, and either commit or wait.
+"""``merge``: plan, decide, apply, and either commit or wait; and the same again from a recipe.
 
-Owns its steps. Must not know the terminal: whoever is asked about conflicts gives decisions.
+Owns its steps. Must not know the terminal: whoever is asked about conflicts gives rules.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from theta.diff import build_tree
-from theta.history import is_ancestor, merge_bases
+from theta.history import bases_of, is_ancestor
 from theta.merge import pending
 from theta.progress import SILENT, Progress
 from theta.repo.committing import commit_record
-from theta.repo.opened import MERGE_FILE, Opened
+from theta.repo.looking import Looking
+from theta.repo.opened import MERGE_FILE
+from theta.repo.statistics import put_sums, ref_of, statistics_of
 from theta.repo.values import Author, Details, MergeAnswer
 from theta.workspace import Entries
 from theta_store.errors import NotFound, UsageError
-from theta_store.ids import BlobId, CommitId, TreeId
-from theta_store.records import Tree
-from theta_store.store import HEAD, Operation, RefChange, Session
+from theta_store.ids import BlobId, CommitId, RecordId, TreeId
+from theta_store.store import BRANCHES, HEAD, Operation, RefChange, Session
 
 if TYPE_CHECKING:
-    from theta.merge import Decisions, Merged, Plan, Rule
+    from theta.merge import (
+        Conflict,
+        Decided,
+        Decision,
+        DtypeRule,
+        Estimate,
+        Finished,
+        Merged,
+        Method,
+        Plan,
+        Preview,
+        Rule,
+    )
+
+
+FINISHED_FILE = "merge-finished"
 
 
 class _Left(Exception):
@@ -31,41 +48,161 @@ class _Left(Exception):
         self.merged = merged
 
 
-class Merging(Opened):
+@dataclass(frozen=True)
+class Replayed:
+    """A merge made again: its commit's tree, the tree that the recipe gives now, or conflicts.
+
+    ``exact``: every strategy in it promises the same bits on every machine. Where one does not,
+    ``apart`` is the largest difference of an element, over the largest value of its tensor; None
+    where more than numbers differ.
+    """
+
+    commit: CommitId
+    expected: TreeId
+    made: TreeId | None
+    conflicts: "tuple[Conflict, ...]" = ()
+    exact: bool = True
+    apart: float | None = None
+
+    @property
+    def near(self) -> bool:
+        """Whether it differs by no more than linear algebra does from machine to machine."""
+        from theta.merge import NEAR
+
+        return self.apart is not None and self.apart <= NEAR
+
+    @property
+    def same(self) -> bool:
+        """Whether the recipe gives the tree that the commit has."""
+        return self.made == self.expected
+
+
+class Merging(Looking):
     """The verbs of this file."""
 
-    def plan_merge(self, revision: str, *, allow_unrelated: bool = False) -> "Plan":
-        """Return what ids alone settle and what is open; no tensor is read."""
-        from theta.merge import Plan, plan_merge
+    def plan_merge(self, *revisions: str, allow_unrelated: bool = False) -> "Plan":
+        """Return what ids alone settle and what is open; no tensor is read.
 
-        ours = self.head.commit
-        if ours is None:
+        Where history has several merge bases, these are merged first, which reads tensors. A
+        revision that another one, or HEAD, descends from is left out.
+        """
+        from theta.merge import Plan
+
+        head = self.head
+        if head.commit is None:
             raise UsageError("there is no commit to merge into", hint="theta commit first")
-        theirs = self.resolve(revision)
-        bases = merge_bases(self.store, ours, theirs)
+        named = self._tips(revisions, head.commit)
+        branch = (head.branch or HEAD).removeprefix(BRANCHES)
+        sides = (head.commit, *named)
+        bases = bases_of(self.store, [[side] for side in sides])
         if not bases and not allow_unrelated:
             raise UsageError(
-                f"{revision} shares no history with HEAD",
-                hint=f"theta merge --allow-unrelated {revision}",
+                f"{_words(revisions)} {_share(revisions)} no history with HEAD",
+                hint=f"theta merge --allow-unrelated {' '.join(revisions)}",
             )
-        # Of several bases (criss-cross merges) the newest is taken.
-        base = max(bases, key=lambda id_: self.store.commit(id_).time) if bases else None
-        plan = Plan(ours, theirs, base, revision)
-        if theirs in bases or ours in bases:
+        plan = Plan(sides, (branch, *named.values()), bases, _words(revisions))
+        plan.statistics |= statistics_of(self.store, sides)
+        if not named or _forwards(plan):
             return plan
-        return plan_merge(
-            self.store, plan, self.entries(ours), self.entries(theirs), self.entries(base)
-        )
+        return self._filled(plan)
+
+    def _tips(self, revisions: Sequence[str], head: CommitId) -> dict[CommitId, str]:
+        """Return the commits to merge, and what they are called, without those that others have."""
+        found: dict[CommitId, str] = {}
+        for revision in revisions:
+            found.setdefault(self.resolve(revision), revision)
+        return {
+            id_: name
+            for id_, name in found.items()
+            if not any(
+                other != id_ and is_ancestor(self.store, id_, other) for other in (head, *found)
+            )
+            and id_ != head
+        }
+
+    def _filled(self, plan: "Plan", session: Session | None = None) -> "Plan":
+        """Return the plan with its files; a session is opened where there are several bases."""
+        from theta.merge import base_entries, open_changes, plan_merge
+
+        if len(plan.bases) > 1 and session is None:
+            return self._retried(lambda opened: self._filled(plan, opened))
+        empty = replace(plan, entries={}, checkpoints=[], conflicts=[], resolved=[])
+        base = base_entries(self.store, session, plan.bases)
+        sides = [self.entries(side) for side in plan.sides]
+        filled = plan_merge(self.store, empty, sides, base)
+        return open_changes(self.store, filled, sides, base) if plan.scaled else filled
+
+    def merge_method(
+        self,
+        rules: Sequence[str] = (),
+        default: str | None = None,
+        *,
+        seed: int = 0,
+        exact: bool | None = None,
+        nonfinite: bool = False,
+        dtype: "DtypeRule | None" = None,
+    ) -> "Method":
+        """Return how to merge: ``.thetaattributes``, then ``rules``, of which the last match wins.
+
+        ``default`` holds where no rule matches, else ``merge.default`` of the configuration;
+        ``exact`` None means ``merge.exact`` of it. What no strategy takes is a `UsageError`.
+        """
+        from theta.merge import Method, parse_choice, parse_rule
+
+        own = tuple(parse_rule(line) for line in rules)
+        configured = self.config.text("merge.default")
+        choice = None
+        if default:
+            choice = parse_choice(default, f"-s {default!r}")
+        elif configured:
+            choice = parse_choice(configured, f"config merge.default = {configured!r}")
+        if exact is None:
+            exact = self.config.text("merge.exact") != "false"
+        return Method((*self._attributes(), *own), choice, seed, exact, nonfinite, dtype)
+
+    def _attributes(self) -> "tuple[Rule, ...]":
+        """Return the rules of ``.thetaattributes``: of the file in the workspace, else HEAD's."""
+        from theta.merge import ATTRIBUTES_FILE, parse_attributes
+
+        path = self.root / ATTRIBUTES_FILE
+        if path.is_file():
+            return parse_attributes(path.read_text(encoding="utf-8", errors="replace"))
+        entry = self.entries(self.head.commit).get(ATTRIBUTES_FILE)
+        if entry is None or entry.kind != "blob":
+            return ()
+        text = self.store.read_bytes(BlobId(entry.id)).decode(errors="replace")
+        return parse_attributes(text)
+
+    def decide_merge(self, plan: "Plan", method: "Method", *, look: bool = True) -> "Decided":
+        """Return which strategy each conflict gets, and the conflicts that are left.
+
+        Without ``look`` no value is read, so that no exact merge is found.
+        """
+        from theta.merge import decide
+
+        return decide(self.store, plan, method, look=look)
+
+    def estimate_merge(self, decided: "Decided") -> "Estimate":
+        """Return what the decisions of a merge will cost; no value is read."""
+        from theta.merge import estimate_of
+
+        return estimate_of(self.store, decided)
+
+    def preview_merge(
+        self, plan: "Plan", decision: "Decision", method: "Method"
+    ) -> "Preview | None":
+        """Return what a decision would make of a parameter; None where there are no numbers."""
+        from theta.merge import previewed
+
+        return previewed(self.store, plan, decision, method)
 
     def merge(
         self,
         plan: "Plan",
-        decisions: "Decisions",
+        method: "Method",
         *,
         author: Author,
         message: str | None = None,
-        rules: "Sequence[Rule]" = (),
-        default: str | None = None,
         wait: bool = False,
         progress: Progress = SILENT,
     ) -> MergeAnswer:
@@ -73,31 +210,43 @@ class Merging(Opened):
 
         ``wait``: write the files and leave the commit to the user.
         """
-        from theta.merge import apply_merge, write_recipe
+        from theta.merge import Finished, write_recipe
 
         self._check_not_merging()
-        if is_ancestor(self.store, plan.theirs, plan.ours):
+        if not plan.others:
             return MergeAnswer("up to date", plan.ours)
-        if plan.base == plan.ours:
+        if _forwards(plan):
             return self._fast_forward(plan, progress)
 
         def work(session: Session) -> MergeAnswer:
-            merged = apply_merge(self.store, session, plan, decisions, progress)
+            # gc may have taken what several bases were merged into.
+            now = self._filled(plan, session) if len(plan.bases) > 1 else plan
+            finished = Finished(self.store, self.private / FINISHED_FILE)
+            if not finished.goes_on:
+                self._check_unsaved(now)
+            merged = self._applied(session, now, method, progress, finished)
             if merged.conflicts:
                 raise _Left(merged)
             session.flush()
-            recipe = write_recipe(plan, merged, rules, default)
-            written = self._write_merge(plan, merged.entries, progress)
+            recipe = write_recipe(now, merged, method)
+            written = self._write_merge(now, merged.entries, progress)
+            commit = None
             if wait:
-                note = pending.pending(plan.ours, plan.theirs, plan.label, recipe)
+                note = pending.pending(now.ours, now.others, now.label, recipe)
                 pending.save(self.private / MERGE_FILE, note)
-                return MergeAnswer(
-                    "waiting", None, (), tuple(merged.resolved), session.stored_bytes, written
-                )
-            text = message or f"Merge {plan.label}"
-            commit = self._commit_merge(session, plan, merged, recipe, text, author)
+            else:
+                text = message or f"Merge {now.label}"
+                commit = self._commit_merge(session, now, merged, recipe, text, author)
+            state = "waiting" if wait else "merged"
+            finished.forget()
             return MergeAnswer(
-                "merged", commit, (), tuple(merged.resolved), session.stored_bytes, written
+                state,
+                commit,
+                resolved=tuple(merged.resolved),
+                stored_bytes=session.stored_bytes,
+                written=written,
+                notices=merged.notices,
+                reused=merged.reused,
             )
 
         try:
@@ -106,15 +255,42 @@ class Merging(Opened):
             found = tuple(left.merged.conflicts)
             return MergeAnswer("conflicts", None, found, tuple(left.merged.resolved))
 
+    def _check_unsaved(self, plan: "Plan") -> None:
+        """Refuse to compute what could not be written.
+
+        A try that was interrupted may have written its files already: that is no reason.
+        """
+        head = self.entries(plan.ours)
+        present = self.workspace.present(head, self.store.hashing(), storing=False)
+        will = {part.path for part in (*plan.checkpoints, *plan.documents)}
+        gone = {path: entry for path, entry in head.items() if path in will}
+        rest = {path: entry for path, entry in head.items() if path not in will}
+        if any(present.entries.get(path, entry) != entry for path, entry in gone.items()):
+            self.workspace.plan_move(head, present, rest)
+
+    def _applied(
+        self,
+        session: Session,
+        plan: "Plan",
+        method: "Method",
+        progress: Progress,
+        finished: "Finished | None" = None,
+    ) -> "Merged":
+        from theta.merge import apply_merge
+
+        decided = self.decide_merge(plan, method)
+        return apply_merge(self.store, session, plan, decided, method, progress, finished)
+
     def _fast_forward(self, plan: "Plan", progress: Progress) -> MergeAnswer:
         head = self.head
-        written = self._write_merge(plan, self.entries(plan.theirs), progress)
-        change = RefChange(head.branch or HEAD, plan.ours, plan.theirs)
+        (theirs,) = plan.others
+        written = self._write_merge(plan, self.entries(theirs), progress)
+        change = RefChange(head.branch or HEAD, plan.ours, theirs)
         with self.store.session() as session:
             session.publish(
                 Operation(0, 0, "merge", f"{plan.label} (fast-forward)", (change,), wrote=True)
             )
-        return MergeAnswer("fast-forward", plan.theirs, written=written)
+        return MergeAnswer("fast-forward", theirs, written=written)
 
     def _write_merge(self, plan: "Plan", entries: Entries, progress: Progress) -> tuple[str, ...]:
         head = self.entries(plan.ours)
@@ -131,17 +307,44 @@ class Merging(Opened):
         message: str,
         author: Author,
     ) -> CommitId:
-        def put(tree: Tree) -> TreeId:
-            return TreeId(session.put_record(tree))
-
-        tree = build_tree(merged.entries, put)
+        tree = tree_of(session, merged)
         kept: BlobId = session.put_bytes(recipe.encode())
-        record = commit_record(tree, (plan.ours, plan.theirs), message, author, Details(), kept)
+        record = commit_record(tree, plan.sides, message, author, Details(), kept)
         id_ = CommitId(session.put_record(record))
+        kinds = {kind for made in merged.decisions for kind in made.strategy.needs.statistics}
+        read = {str(kind): plan.statistics.get(kind, ()) for kind in kinds}
+        known = put_sums(self.store, session, read)
         change = RefChange(self.head.branch or HEAD, plan.ours, id_)
-        operation = Operation(0, 0, "merge", plan.label, (change,), wrote=True)
-        session.publish(operation, commits=[id_])
+        changes = (
+            change,
+            *(RefChange(ref_of(kind, id_), None, new) for kind, new in known.items()),
+        )
+        operation = Operation(0, 0, "merge", plan.label, changes, wrote=True)
+        session.publish(operation, commits=[id_, *known.values()])
         return id_
+
+    def replay_merge(self, revision: str, *, progress: Progress = SILENT) -> Replayed:
+        """Make a merge again from its recipe and compare; nothing that refs reach is written."""
+        from theta.merge import Plan, farthest
+
+        recipe = self.recipe(revision)
+        id_ = self.resolve(revision)
+        sides, bases = (tuple(map(_commit, ids)) for ids in (recipe.parents, recipe.bases))
+        plan = Plan(sides, recipe.labels, bases, scaled=recipe.scaled)
+        plan.statistics |= recipe.statistics
+        exact = all(group.exact for group in recipe.groups)
+
+        def work(session: Session) -> Replayed:
+            merged = self._applied(session, self._filled(plan, session), recipe.method, progress)
+            made = None if merged.conflicts else tree_of(session, merged)
+            expected = self.store.commit(id_).tree
+            apart = None
+            if made not in (None, expected) and not exact:
+                session.flush()
+                apart = farthest(self.store, merged.entries, self.entries(id_))
+            return Replayed(id_, expected, made, tuple(merged.conflicts), exact, apart)
+
+        return self._retried(work)
 
     def abort_merge(self, *, progress: Progress = SILENT) -> tuple[str, ...]:
         """Forget the merge that waits and put HEAD's files back; undo brings the others again."""
@@ -161,3 +364,26 @@ class Merging(Opened):
         written = self._retried(work)
         pending.drop(self.private / MERGE_FILE)
         return written
+
+
+def _forwards(plan: "Plan") -> bool:
+    """Say whether HEAD only has to move: it is the base of the one commit that is merged."""
+    return len(plan.sides) == 2 and plan.bases == (plan.ours,)
+
+
+def tree_of(session: Session, merged: "Merged") -> TreeId:
+    """Put the folders of a merge's files and return the outermost."""
+    return build_tree(merged.entries, lambda tree: TreeId(session.put_record(tree)))
+
+
+def _commit(text: str) -> CommitId:
+    return CommitId(RecordId(bytes.fromhex(text)))
+
+
+def _words(names: Sequence[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _share(names: Sequence[str]) -> str:
+    return "shares" if len(names) == 1 else "share"

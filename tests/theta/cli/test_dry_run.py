@@ -44,6 +44,7 @@ MOVES = [
     ("checkout -b third", "would be on third at"),
     ("reset other", "would be on main at"),
     ("reset --hard other", "would write m.safetensors\n"),
+    ("cherry-pick other", "2 names changed only by other: taken"),
 ]
 OTHERS = [
     ("rm m.safetensors", "would untrack m.safetensors\n"),

@@ -12,7 +12,7 @@ from theta.cli import EXIT_BUG, EXIT_INTERRUPTED, EXITS, HIDDEN, VERBS, build, r
 from theta.cli.terminal import Terminal
 from theta_store.errors import ThetaError
 
-NEGATIVE = {"commit", "diff", "fsck", "merge"}
+NEGATIVE = {"cherry_pick", "commit", "compose", "diff", "fsck", "merge", "revert"}
 # What these write to stdout is the file or the parameter itself.
 NO_JSON = {"cat"}
 

@@ -13,6 +13,7 @@ WORD = re.compile(
     r"""-{1,2}(\w[\w-]*(=\S+)?)?|[A-Z][A-Z:.…]*|\S*\{\}\S*|'[^']+'|"[^"]+"|>|\S*[|=:.~]\S*"""
 )
 SUBCOMMANDS = {"op": {"log"}, "config": {"list"}, "du": {"file", "param", "commit"}}
+SUBCOMMANDS |= {"stats": {"add", "list", "remove"}, "merge": {"task-arithmetic"}}
 # Sentences in files that others are at work on.
 PENDING = {"theta commit first", "theta init --store DIR keeps the store on a local disk"}
 

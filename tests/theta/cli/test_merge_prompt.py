@@ -1,0 +1,183 @@
+"""The prompt of ``theta merge``: its answers, its previews, and the rules that it leaves."""
+
+import io
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.theta.cli.conftest import Shell
+from tests.theta.cli.merging import branch, forked, tree
+from theta.cli.conflicts import Quit, ask
+from theta.cli.terminal import Terminal
+from theta.merge import Method
+
+NAMES = ["h__0__mlp__w", "h__0__attn__w", "h__1__mlp__w", "norm__w"]
+
+
+@pytest.fixture
+def fork(shell: Shell) -> Shell:
+    """Four parameters that main and ``rte`` changed, and one that only main has left."""
+    start = dict.fromkeys(NAMES, 1.0)
+    shell.save(**start, gone=1)
+    shell("add", "m.safetensors")
+    shell.commit("first")
+    theirs = dict(zip(NAMES, [5, 7, 8, 9], strict=True))
+    branch(shell, "rte", "main", **theirs)
+    shell.commit("ours", **dict.fromkeys(NAMES, 3.0), gone=5)
+    return shell
+
+
+@dataclass
+class Talk:
+    """A conversation: what was said, and the method that came of it."""
+
+    said: str
+    method: Method | None
+
+    @property
+    def rules(self) -> list[str]:
+        assert self.method is not None
+        return [str(rule) for rule in self.method.rules]
+
+
+def _talk(shell: Shell, *answers: str, rules: tuple[str, ...] = ()) -> Talk:
+    said = io.StringIO()
+    terminal = Terminal(
+        stdin=io.StringIO("".join(f"{answer}\n" for answer in answers)), stderr=said
+    )
+    with shell.repo() as repo:
+        plan = repo.plan_merge("rte")
+        try:
+            method: Method | None = ask(terminal, repo, plan, repo.merge_method(rules))
+        except Quit:
+            method = None
+    return Talk(said.getvalue(), method)
+
+
+def test_a_bare_answer_is_one_rule_for_the_file(fork: Shell) -> None:
+    assert _talk(fork, "tt").rules == ["m.safetensors::* theirs"]
+
+
+def test_what_was_answered_first_wins_and_later_answers_take_the_rest(fork: Shell) -> None:
+    talk = _talk(fork, "tt *.mlp.*", "ties density=0.5 h.*", "avg", "tu")
+    assert "modify/delete" in talk.said
+    assert talk.rules == [
+        "m.safetensors::* average",
+        "m.safetensors::h.* ties density=0.5",
+        "m.safetensors::*.mlp.* theirs",
+        "m.safetensors::gone ours",
+    ]
+
+
+def test_answers_do_not_touch_what_rules_have_settled(fork: Shell) -> None:
+    talk = _talk(fork, "avg", "tu", rules=("norm.* theirs",))
+    assert talk.rules == [
+        "m.safetensors::* average",
+        "norm.* theirs",
+        "m.safetensors::gone ours",
+    ]
+
+
+def test_a_rule_that_could_not_settle_gives_way(fork: Shell) -> None:
+    talk = _talk(fork, "tt", rules=("* average",))
+    assert talk.rules == ["* average", "m.safetensors::gone theirs"]
+
+
+def test_undo_takes_the_last_answer_back(fork: Shell) -> None:
+    talk = _talk(fork, "undo", "tt *.mlp.*", "undo", "undo", "tu")
+    assert talk.said.count("nothing was answered yet") == 2
+    assert talk.rules == ["m.safetensors::* ours"]
+
+
+def test_one_by_one(fork: Shell) -> None:
+    talk = _talk(fork, "one", "tt", "nonsense", "avg", "avg", "tu", "one", "avg", "tt")
+    assert "'nonsense' is no action" in talk.said
+    assert len(talk.rules) == 5
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("nonsense", "'nonsense' is no action; ? explains"),
+        ("ties density=7", "ties density=7 is not allowed"),
+        ("linear weight=ours:1", "weight names no value for rte"),
+        ("avg nothing.*", "no open conflict matches"),
+        ("?", "takes the last answer back"),
+        ("rules", ""),
+        ("", ""),
+    ],
+)
+def test_answers_that_settle_nothing(fork: Shell, answer: str, words: str) -> None:
+    talk = _talk(fork, answer, "q")
+    assert words in talk.said
+    assert talk.method is None
+
+
+def test_groups_are_globs_that_can_be_typed(fork: Shell) -> None:
+    said = _talk(fork, "groups", "q").said
+    assert "2 names  content  h.*.mlp.*" in said
+    assert "1 name  modify/delete  *" in said
+
+
+def test_offers_are_what_settles_the_kind(fork: Shell) -> None:
+    lines = _talk(fork, "offer", "q").said.splitlines()
+    content = next(line for line in lines if "  4 content: " in line)
+    assert {"ours", "average", "ties", "slerp"} <= set(content.split())
+    deleted = next(line for line in lines if "  1 modify/delete: " in line)
+    assert "ours theirs base" in deleted
+    assert "average" not in deleted
+
+
+def test_a_preview_says_how_long_the_change_is_and_where_it_points(fork: Shell) -> None:
+    said = _talk(fork, "try avg norm.*", "try tt norm.*", "try tu gone", "q").said
+    # Ours changed four elements by 2, theirs by 8, in one direction; the average by 5.
+    assert "norm.w: norm 10; main norm 4 cosine 1.000; rte norm 16 cosine 1.000" in said
+    assert "norm.w: norm 16; main norm 4" in said
+    assert "gone: ours, no numbers to compare" in said
+    assert tree(fork) == tree(fork, "main")
+
+
+def test_a_preview_of_opposite_changes(shell: Shell) -> None:
+    shell.save(a=np.zeros(9, np.float32))
+    shell("add", "m.safetensors")
+    shell.commit("first")
+    forked(shell, {"a": np.ones(9, np.float32)}, {"a": -np.ones(9, np.float32)})  # type: ignore[dict-item]
+    said = _talk(shell, "try avg", "try linear weight=ours:2,rte:1", "q").said
+    assert "a: norm 0; main norm 3 cosine 0.000; rte norm 3 cosine 0.000" in said
+    assert "a: norm 1; main norm 3 cosine 1.000; rte norm 3 cosine -1.000" in said
+
+
+def test_through_a_pseudo_terminal_and_again_without_one(fork: Shell) -> None:
+    pexpect = pytest.importorskip("pexpect", reason="no pseudo-terminals on this system")
+    words = ["-m", "theta", "merge", "rte", "--save-rules", "rules.txt"]
+    talk = pexpect.spawn(
+        sys.executable,
+        words,
+        cwd=str(fork.folder),
+        timeout=60,
+        encoding="utf-8",
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    for answer in ("tt *.mlp.*", "avg", "tu"):
+        talk.expect_exact("θ ")
+        talk.sendline(answer)
+    talk.expect(pexpect.EOF)
+    talk.close()
+    assert talk.exitstatus == 0
+    fork("commit", "-m", "merged")
+    by_hand = tree(fork)
+    assert fork("merge", "--replay", "HEAD", "--json").json["same"]
+    fork("reset", "--hard", "HEAD~1")
+    rules = Path(fork.folder, "rules.txt").read_text().splitlines()
+    assert rules == [
+        "m.safetensors::* average",
+        "m.safetensors::*.mlp.* theirs",
+        "m.safetensors::gone ours",
+    ]
+    Path(fork.folder, ".thetaattributes").write_text("\n".join(rules))
+    fork("merge", "rte")
+    assert tree(fork) == by_hand

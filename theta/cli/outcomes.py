@@ -1,0 +1,61 @@
+"""How conflicts and what settled the others are told, by every verb that merges.
+
+Owns the lines and the keys of the answers. Must not know how anything is merged.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from theta.cli.spelling import plural
+from theta.cli.terminal import Terminal
+from theta.merge import Conflict, Decided, Plan, Resolution
+
+
+def print_conflicts(terminal: Terminal, conflicts: Sequence[Conflict]) -> None:
+    """Print a line for each conflict."""
+    for conflict in conflicts:
+        name = f"::{conflict.name}" if conflict.name is not None else ""
+        kind = terminal.paint("red", f"{conflict.kind:>13}")
+        why = terminal.paint("dim", f"  ({conflict.why})") if conflict.why else ""
+        terminal.out(f"{kind}  {conflict.path}{name}{why}")
+
+
+def print_plan(terminal: Terminal, verb: str, plan: Plan, decided: Decided, *, json: bool) -> None:
+    """Print what a verb would do, in numbers."""
+    if json:
+        chosen = [
+            {"path": d.conflict.path, "name": d.conflict.name, "how": d.strategy.id}
+            for d in decided.decisions
+        ]
+        settled = [resolution_as_json(resolution) for resolution in plan.resolved]
+        conflicts = [conflict_as_json(conflict) for conflict in decided.left]
+        keys = {"conflicts": conflicts, "resolved": settled + chosen}
+        terminal.answer(verb, {"state": "planned", "commit": None, **keys})
+        return
+    terminal.out(f"{plural(len(plan.resolved), 'name')} changed only by {plan.label}: taken")
+    for how, count in sorted(Counter(d.strategy.id for d in decided.decisions).items()):
+        by = plan.label if plan.scaled else "both"
+        terminal.out(f"{plural(count, 'name')} changed by {by}: {how}")
+    for kind, count in sorted(Counter(conflict.kind for conflict in decided.left).items()):
+        terminal.out(f"{plural(count, 'conflict')} left: {kind}")
+
+
+def spell_counts(resolved: Sequence[Resolution]) -> str:
+    """Spell how many names were settled how."""
+    counts = Counter(resolution.how for resolution in resolved)
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+
+
+def conflict_as_json(conflict: Conflict) -> dict[str, str | None]:
+    """Return the keys that others rely on."""
+    return {
+        "path": conflict.path,
+        "name": conflict.name,
+        "kind": conflict.kind,
+        "why": conflict.why or None,
+    }
+
+
+def resolution_as_json(resolution: Resolution) -> dict[str, str | None]:
+    """Return the keys that others rely on."""
+    return {"path": resolution.path, "name": resolution.name, "how": resolution.how}
