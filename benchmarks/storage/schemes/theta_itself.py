@@ -78,8 +78,7 @@ def _go_to(repo: Repo, step: Step, parent: str) -> None:
 
 def _merge(repo: Repo, other: str) -> str:
     plan = repo.plan_merge(other)
-    decisions = {(conflict.path, conflict.name): "average" for conflict in plan.conflicts}
-    answer = repo.merge(plan, decisions, author=AUTHOR)
+    answer = repo.merge(plan, repo.merge_method(default="average"), author=AUTHOR)
     assert answer.commit is not None, f"the merge is {answer.state}"
     return answer.commit.hex()
 
