@@ -104,7 +104,8 @@ JSON_KEYS = {
     "merge: resolved[]": ("path", "name", "how"),
     "cherry-pick, revert": ("state", "commit", "conflicts", "resolved"),
     "compose": (
-        *("commit", "files", "reused", "router_bytes", "stored_bytes", "manifest", "dry_run"),
+        *("commit", "files", "reused", "router_bytes", "stored_bytes", "manifest", "notices"),
+        "dry_run",
     ),
     "merge --search: trials[]": ("values", "score", "best"),
     "stats": ("statistics",),
@@ -193,8 +194,9 @@ def _records(
 
 def _text(text: str) -> str:
     """Return help text as Markdown that shows the same characters."""
-    text = re.sub(r"([\\*_<\[\]])", r"\\\1", " ".join(text.split()))
-    return re.sub(r"``(.*?)``", r"`\1`", text)
+    parts = re.split(r"``(.*?)``", " ".join(text.split()))
+    parts[::2] = [re.sub(r"([\\*_<\[\]])", r"\\\1", part) for part in parts[::2]]
+    return "`".join(parts)
 
 
 def _exit_codes() -> str:

@@ -101,6 +101,14 @@ def test_the_revisions(forked: Path) -> None:
         assert found["message"] == message, revision
 
 
+SMEAR = """
+mode = "smear"
+trunk = { revision = "rte" }
+experts = [{ name = "a", revision = "rte~1" }, { name = "b", revision = "rte" }]
+router = { kind = "zeros" }
+"""
+
+
 def test_the_answers_that_exit_with_1(forked: Path, tmp_path: Path) -> None:
     assert _theta(forked, "commit", "-m", "again")[0] == 1
     assert _theta(forked, "diff", "main", "rte")[0] == 0
@@ -108,6 +116,10 @@ def test_the_answers_that_exit_with_1(forked: Path, tmp_path: Path) -> None:
     assert _theta(forked, "merge", "rte")[0] == 1
     assert _theta(forked, "revert", "rte", "--rule", "w ours")[0] == 1
     assert _theta(forked, "cherry-pick", "rte", "--rule", "w ours")[0] == 1
+    (forked / "experts.toml").write_text(SMEAR)
+    assert _theta(forked, "compose", "experts.toml", "-o", "experts")[0] == 0
+    assert _theta(forked, "compose", "experts.toml", "-o", "experts")[0] == 1
+    assert _theta(forked, "undo")[0] == 0
     assert _theta(forked, "fsck")[0] == 0
     assert _theta(tmp_path, "status")[0] == 3
     told = {"cherry-pick", "commit", "compose", "diff", "fsck", "merge", "revert"}
@@ -121,6 +133,8 @@ def test_the_keys_of_the_answers(forked: Path) -> None:
     save_file({"w": np.ones(4, np.float32)}, forked / "fisher")
     stats = _json(forked, "stats", "add", "fisher", "fisher")
     blamed = _json(forked, "blame")
+    (forked / "experts.toml").write_text(SMEAR)
+    composed = _json(forked, "compose", "experts.toml", "-o", "experts", "--dry-run")
     _save(forked, 9)
     status, diff = _json(forked, "status"), _json(forked, "diff", "main", "rte")
     log, merge = _json(forked, "log"), _json(forked, "merge", "rte", "--dry-run")
@@ -142,6 +156,7 @@ def test_the_keys_of_the_answers(forked: Path) -> None:
         "stats": stats,
         "stats: statistics[]": stats["statistics"][0],
         "blame": blamed,
+        "compose": composed,
         "blame: params[]": blamed["params"][0],
         "gc": _json(forked, "gc", "--dry-run"),
         "commit": (commit := _json(forked, "commit", "-m", "three", "--timings")),

@@ -5,7 +5,7 @@ from statistics import mean
 import pytest
 
 from benchmarks.page import part
-from benchmarks.toys.scores import AVERAGE, BRANCHES, SHIFT, SPLIT, Scores
+from benchmarks.toys.scores import AVERAGE, BRANCHES, SHIFT, SPLIT, Scores, spelled
 from benchmarks.toys.table import page_part, report
 from tests.docs.pages import DOCS, ROOT, table
 from theta.strategies import STRATEGIES
@@ -79,3 +79,9 @@ def test_task_arithmetic_at_its_best_is_about_the_average(scenario: str) -> None
     assert best == pytest.approx(_mean(scenario, AVERAGE), abs=0.5)
     for rule in ("task-arithmetic", "dare density=0.5"):
         assert _mean(scenario, rule) < _mean(scenario, AVERAGE)
+
+
+def test_the_experts_scored_what_the_page_says() -> None:
+    soft, dense = (spelled(SCORES.experts[name]) for name in ("soft", "dense"))
+    said = " ".join(PAGE.split())
+    assert f"merged so scored {soft}, one network of the same cost {dense} (" in said

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import safe_open
 
 from theta.compose import (
     Expert,
@@ -24,7 +25,8 @@ from theta.compose import (
     write_manifest,
 )
 from theta.repo import Author, Repo
-from theta_store.errors import IntegrityError, UsageError
+from theta.repo.compositions import Planner
+from theta_store.errors import IntegrityError, RefMoved, UsageError
 
 GOLDEN = """\
 {
@@ -166,7 +168,9 @@ def test_two_equal_experts_answer_as_the_trunk(
 
     sizes = {"vocab_size": 32, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 64}
-    made = getattr(transformers, f"{kind}Config")(**{**sizes, **heads, **options})
+    # Weights so large that every part of the config is felt in the answers.
+    large = {"initializer_range": 0.4}
+    made = getattr(transformers, f"{kind}Config")(**{**sizes, **heads, **large, **options})
     torch.manual_seed(0)
     trunk = getattr(transformers, f"{kind}ForCausalLM")(made).eval()
     base = repo.root / "base"
@@ -184,10 +188,36 @@ def test_two_equal_experts_answer_as_the_trunk(
     )
     assert type(mixed).__name__ == "MixtralForCausalLM"
     assert not any(report.values()), report
+    with safe_open(repo.root / "moe/model.safetensors", "np") as file:
+        assert file.metadata()["format"] == "pt"
     tokens = torch.arange(20)[None] * 7 % 32
     with torch.no_grad():
         wanted, found = trunk(tokens).logits, mixed.eval()(tokens).logits
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_a_commit_that_comes_in_between_is_not_lost(
+    repo: Repo, ada: Author, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("m.npz", "note.npz"):
+        np.savez(repo.root / name, w=np.ones(3))
+    repo.add(["m.npz", "note.npz"])
+    first = repo.commit("first", author=ada)
+    manifest = Manifest(Trunk("main", "m.npz"), (Expert("a", "main", "m.npz"),), Zeros(), "smear")
+    plan = Planner.plan
+
+    def late(planner: Planner, *given: Any) -> Any:
+        np.savez(repo.root / "note.npz", w=np.zeros(3))
+        repo.commit("in between", author=ada)
+        return plan(planner, *given)
+
+    monkeypatch.setattr(Planner, "plan", late)
+    with pytest.raises(RefMoved):
+        repo.compose(manifest, "experts", author=ada)
+    assert {path.name for path in repo.root.iterdir()} == {".theta", "m.npz", "note.npz"}
+    assert repo.status().clean
+    assert repo.store.commit(repo.head.commit).parents == (first.id,)
+    assert repo.store.commit(repo.head.commit).message == "in between"
 
 
 def _leave_out_defaults(path: Path, kind: str) -> None:

@@ -1,14 +1,17 @@
 """``theta compose``: experts of several commits in one model, and only the router is new."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from tests.theta.cli.conftest import Shell
+from theta.repo import Author, Repo
 
 HIDDEN, INNER, LAYERS = 6, 10, 2
 KINDS = {"gate_proj": (INNER, HIDDEN), "down_proj": (HIDDEN, INNER), "up_proj": (INNER, HIDDEN)}
@@ -63,26 +66,39 @@ def _manifest(shell: Shell, text: str = MOE, name: str = "moe.toml") -> str:
     return name
 
 
-@pytest.fixture
-def llama(shell: Shell) -> Shell:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Llama-like model in ``base`` on main; branches code and math, whose MLPs alone differ."""
-    _write(shell, _llama(0))
-    (shell.folder / "base" / "config.json").write_text(json.dumps(CONFIG))
-    (shell.folder / "base" / "tokenizer.json").write_text("{}")
-    shell("add", "base")
-    shell.commit("base")
-    for seed, branch in enumerate(("code", "math"), 1):
-        shell("switch", "-c", branch, "main")
-        mlps = {name: each for name, each in _llama(seed).items() if ".mlp." in name}
-        _write(shell, {**_llama(0), **mlps})
-        shell.commit(branch)
-    shell("switch", "main")
+    folder, ada = tmp_path_factory.mktemp("llama"), Author("Ada <ada@example.org>")
+    with Repo.init(folder) as repo:
+        _write(folder, _llama(0))
+        (folder / "base" / "config.json").write_text(json.dumps(CONFIG))
+        (folder / "base" / "tokenizer.json").write_text("{}")
+        repo.add(["base"])
+        repo.commit("base", author=ada)
+        for seed, branch in enumerate(("code", "math"), 1):
+            repo.switch(branch, create=True, start="main")
+            _write(folder, {**_llama(0), **_mlps(seed)})
+            repo.commit(branch, author=ada)
+        repo.switch("main")
+    return folder
+
+
+@pytest.fixture
+def llama(shell: Shell, template: Path) -> Shell:
+    """A copy of the template, the current folder."""
+    shutil.rmtree(shell.folder / ".theta")
+    shutil.copytree(template, shell.folder, dirs_exist_ok=True)
     return shell
 
 
-def _write(shell: Shell, arrays: Arrays, name: str = "base/model.safetensors") -> None:
-    (shell.folder / name).parent.mkdir(exist_ok=True)
-    save_file(dict(arrays), shell.folder / name)
+def _mlps(seed: int) -> dict[str, np.ndarray]:
+    return {name: each for name, each in _llama(seed).items() if ".mlp." in name}
+
+
+def _write(folder: Path, arrays: Arrays, name: str = "base/model.safetensors") -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    save_file(dict(arrays), folder / name)
 
 
 def _state(shell: Shell) -> object:
@@ -136,7 +152,7 @@ def test_only_the_router_and_records_are_stored(shell: Shell, kind: str) -> None
     for name in ("main", *(f"e{n}" for n in range(8))):
         if name != "main":
             shell("switch", "-c", name, "main")
-        _write(shell, {n: rng.standard_normal(s, np.float32) for n, s in wide.items()})
+        _write(shell.folder, {n: rng.standard_normal(s, np.float32) for n, s in wide.items()})
         shell("add", "base")
         shell.commit(name)
     experts = "".join(f'[[experts]]\nname = "e{n}"\nrevision = "e{n}"\n' for n in range(8))
@@ -222,7 +238,7 @@ def test_a_given_router_is_read_beside_the_manifest(llama: Shell) -> None:
 
 def test_a_prefix_is_cut_off(llama: Shell) -> None:
     wrapped = {f"module.{name}": each for name, each in _llama(7).items()}
-    _write(llama, wrapped, "wrapped.safetensors")
+    _write(llama.folder, wrapped, "wrapped.safetensors")
     llama("add", "wrapped.safetensors")
     llama.commit("wrapped")
     expert = 'revision = "main"\nfile = "wrapped.safetensors"\nprefix = "module"'
@@ -239,7 +255,7 @@ def test_a_prefix_is_cut_off(llama: Shell) -> None:
 def composed(llama: Shell) -> Shell:
     llama("compose", _manifest(llama), "-o", OUT)
     llama("switch", "-c", "newer", "math")
-    _write(llama, {**_llama(0), **{n: a for n, a in _llama(5).items() if ".mlp." in n}})
+    _write(llama.folder, {**_llama(0), **_mlps(5)})
     llama.commit("newer")
     llama("switch", "main")
     return llama
@@ -279,6 +295,15 @@ def test_a_graft_replaces_one_expert(composed: Shell, expert: str) -> None:
     assert again == (composed.folder / OUT).read_bytes()
 
 
+def test_a_graft_of_what_is_there_changes_nothing(composed: Shell) -> None:
+    text = GRAFT.replace("NAME", "math").replace('"newer"', '"math"')
+    name = _manifest(composed, text, "graft.toml")
+    before = _state(composed)
+    assert "composed so already" in composed("compose", name, "-o", OUT, code=1).err
+    assert "composed so already" in composed("compose", name, "-o", OUT, "--dry-run", code=1).err
+    assert _state(composed) == before
+
+
 def test_a_graft_elsewhere_takes_the_config_along(composed: Shell) -> None:
     name = _manifest(composed, GRAFT.replace("NAME", "code"), "graft.toml")
     composed("compose", name, "-o", "other/model.safetensors")
@@ -313,7 +338,7 @@ def _changed(**arrays: np.ndarray | None) -> dict[str, np.ndarray]:
 )
 def test_an_expert_that_does_not_fit_is_one_error(llama: Shell, arrays: Arrays, told: str) -> None:
     llama("switch", "code")
-    _write(llama, arrays)
+    _write(llama.folder, arrays)
     llama.commit("bad")
     llama("switch", "main")
     name = _manifest(llama)
@@ -362,7 +387,7 @@ def test_a_manifest_that_says_nothing_sound(
     ],
 )
 def test_places_that_are_refused(llama: Shell, out: str, code: int, told: str) -> None:
-    _write(llama, {"x": np.zeros(1, np.float32)}, "mine/m.safetensors")
+    _write(llama.folder, {"x": np.zeros(1, np.float32)}, "mine/m.safetensors")
     name = _manifest(llama)
     before = _state(llama)
     for dry in ([], ["--dry-run"]):
@@ -382,12 +407,63 @@ def test_a_graft_needs_an_expert_that_is_there_and_no_router(composed: Shell) ->
     assert "has its router" in composed("compose", path, "-o", OUT, code=2).err
 
 
+def test_what_an_interrupted_try_has_written_is_in_nobodys_way(llama: Shell) -> None:
+    name = _manifest(llama)
+    done = llama("compose", name, "-o", OUT, "--json").json
+    left = {path: (llama.folder / path).read_bytes() for path in done["files"]}
+    llama("undo")
+    (llama.folder / "moe").mkdir(exist_ok=True)
+    for path, data in left.items():
+        assert not (llama.folder / path).exists()
+        (llama.folder / path).write_bytes(data)
+    llama("compose", name, "-o", OUT, "--dry-run")
+    llama("compose", name, "-o", OUT)
+    assert llama("status", "--json").json["clean"]
+    llama("undo")
+    (llama.folder / "moe").mkdir(exist_ok=True)
+    (llama.folder / "moe/config.json").write_text("mine")
+    for dry in ([], ["--dry-run"]):
+        told = llama("compose", name, "-o", OUT, *dry, code=9).err
+        assert "moe/config.json would be overwritten" in told
+    assert (llama.folder / "moe/config.json").read_text() == "mine"
+
+
+def test_what_of_an_expert_is_lost_is_said(llama: Shell) -> None:
+    assert "warning" not in llama("compose", _manifest(llama), "-o", OUT, "--dry-run").err
+    llama("switch", "code")
+    _write(llama.folder, _llama(1))
+    llama.commit("all of it")
+    llama("switch", "main")
+    for dry in (["--dry-run"], []):
+        told = llama("compose", _manifest(llama), "-o", OUT, *dry).err
+        assert "expert code: 4 of its other parameters are not the trunk's" in told
+        assert "expert math" not in told
+
+
+def test_a_trunk_of_torch_with_tied_weights(llama: Shell) -> None:
+    import torch
+
+    state = {name: torch.from_numpy(each) for name, each in _llama(0).items()}
+    state["lm_head.weight"] = state["model.embed_tokens.weight"]
+    torch.save(state, llama.folder / "trunk.pt")
+    llama("add", "trunk.pt")
+    llama.commit("tied")
+    text = MOE.replace('revision = "main"\nfile = "base/model.safetensors"', 'file = "trunk.pt"', 1)
+    llama("compose", _manifest(llama, text), "-o", OUT)
+    made = load_file(llama.folder / OUT)
+    assert len({"lm_head.weight", "model.embed_tokens.weight"} & made.keys()) == 1
+    with safe_open(llama.folder / OUT, "np") as file:
+        assert set(file.metadata()) - {"format"} == {"lm_head.weight"}
+
+
 def test_a_trunk_that_is_no_llama(llama: Shell) -> None:
-    _write(llama, {**_llama(0), f"{_layer(0)}.mlp.gate_proj.bias": np.zeros(INNER, np.float32)})
+    _write(
+        llama.folder, {**_llama(0), f"{_layer(0)}.mlp.gate_proj.bias": np.zeros(INNER, np.float32)}
+    )
     llama.commit("bias")
     told = llama("compose", _manifest(llama), "-o", OUT, code=2).err
     assert "has no place for model.layers.0.mlp.gate_proj.bias" in told
-    _write(llama, {"w": np.zeros(3, np.float32)})
+    _write(llama.folder, {"w": np.zeros(3, np.float32)})
     llama.commit("small")
     assert "has no layers.N.mlp" in llama("compose", _manifest(llama), "-o", OUT, code=2).err
 
@@ -417,7 +493,7 @@ def test_gc_leaves_the_experts_of_a_smear_alone(llama: Shell) -> None:
 
 def test_experts_of_a_smear_are_alike(llama: Shell) -> None:
     llama("switch", "math")
-    _write(llama, _changed(gate_proj=None))
+    _write(llama.folder, _changed(gate_proj=None))
     llama.commit("bad")
     llama("switch", "main")
     name = _manifest(llama, SMEAR)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.theta.cli.conftest import Shell
-from tests.theta.cli.merging import branch, tree
+from tests.theta.cli.merging import branch, orphan, tree
 from theta.history import bases_of
 from theta.repo import Author
 
@@ -162,7 +162,7 @@ def test_unrelated_models_merge_on_request(model: Shell) -> None:
         first = repo.head.commit
     assert first is not None
     model("switch", "-c", "other")
-    _orphan(model, a=5, b=2, c=7)
+    orphan(model, "other", a=5, b=2, c=7)
     model("switch", "main")
     error = model("merge", "other", code=2).err
     assert "other shares no history with HEAD" in error
@@ -172,20 +172,3 @@ def test_unrelated_models_merge_on_request(model: Shell) -> None:
     model("merge", "other", "--allow-unrelated", "-s", "average")
     assert model.load() == {"a": 3, "b": 2, "c": 7}
     assert model("merge", "--replay", "HEAD", "--json").json["same"]
-
-
-def _orphan(shell: Shell, **values: float) -> None:
-    """Move the branch to a commit of the model that has no parents."""
-    from theta.diff import build_tree
-    from theta_store.ids import CommitId, TreeId
-    from theta_store.records import Commit
-    from theta_store.store import Operation, RefChange
-
-    shell.commit("other", **values)
-    with shell.repo() as repo, repo.store.session() as session:
-        tip = repo.head.commit
-        assert tip is not None
-        tree_id = build_tree(repo.entries(tip), lambda t: TreeId(session.put_record(t)))
-        id_ = CommitId(session.put_record(Commit(tree_id, (), "x", 0, 0, "orphan")))
-        change = RefChange("refs/heads/other", tip, id_)
-        session.publish(Operation(0, 0, "commit", "orphan", (change,)), commits=[id_])
