@@ -63,6 +63,8 @@ class _Prompt:
         self._plan = plan
         self._method = method
         self._past: list[Method] = []
+        # What an exact merge settles is not asked for, and no answer must undo it.
+        self._asked = {conflict.key for conflict in repo.decide_merge(plan, method).left}
 
     def ask(self) -> Method:
         path = None
@@ -79,7 +81,8 @@ class _Prompt:
         return self._method
 
     def _open(self) -> list[Conflict]:
-        return list(self._repo.decide_merge(self._plan, self._method, look=False).left)
+        left = self._repo.decide_merge(self._plan, self._method, look=False).left
+        return [conflict for conflict in left if conflict.key in self._asked]
 
     # Talking ------------------------------------------------------------------------------
 

@@ -181,3 +181,25 @@ def test_through_a_pseudo_terminal_and_again_without_one(fork: Shell) -> None:
     Path(fork.folder, ".thetaattributes").write_text("\n".join(rules))
     fork("merge", "rte")
     assert tree(fork) == by_hand
+
+
+def test_an_answer_leaves_what_merges_exactly_alone(shell: Shell) -> None:
+    def embedding(row: int, value: float) -> np.ndarray:
+        made = np.zeros((20, 10), np.float32)
+        made[row] = value
+        return made
+
+    shell.save(embed__weight=embedding(0, 0), a=1.0, b=1.0)
+    shell("add", "m.safetensors")
+    shell.commit("first")
+    branch(shell, "rte", "main", embed__weight=embedding(5, 1), a=2.0, b=2.0)
+    shell.commit("ours", embed__weight=embedding(2, 2), a=3.0, b=3.0)
+    for answers in (("tu",), ("avg a", "tu")):
+        talk = _talk(shell, *answers)
+        assert "embed" not in talk.said
+        assert talk.method is not None
+        with shell.repo() as repo:
+            decided = repo.decide_merge(repo.plan_merge("rte"), talk.method)
+        assert not decided.left
+        how = {d.conflict.name: d.strategy.id for d in decided.decisions}
+        assert how["embed.weight"] == "rows"
