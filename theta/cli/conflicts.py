@@ -50,8 +50,7 @@ def ask(terminal: Terminal, repo: Repo, plan: Plan, method: Method) -> Method:
 
     `Quit` when the user gives up.
     """
-    left = repo.decide_merge(plan, method).left
-    return _Prompt(terminal, repo, replace(plan, conflicts=list(left)), method).ask()
+    return _Prompt(terminal, repo, plan, method).ask()
 
 
 class _Prompt:
