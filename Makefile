@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: test thorough demo docs bench bench-speed bench-storage lint types layers clean
+.PHONY: test thorough demo docs bench bench-speed bench-toys bench-storage lint types layers clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -31,11 +31,25 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.startup
 
 # Beside cp and the peers, which are installed in .benchmarks on first use; then how the cost grows.
-# Takes about twenty minutes on a quiet machine; rewrites docs/explanation/performance.md.
+# Takes about forty minutes on a quiet machine; rewrites docs/explanation/performance.md. HOLD is how
+# many GiB are kept occupied beside the copies: see benchmarks/held_memory.py.
+HOLD ?= 0
 bench-speed: $(STAMP)
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group bench
 	$(BIN)/python -m benchmarks.peers
 	$(BIN)/python -m benchmarks.growth
+	$(BIN)/python -m benchmarks.cp_ratio --hold $(HOLD)
+	$(BIN)/python -m benchmarks.stages --hold $(HOLD)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_engine
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_engine --one-core
+	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.merge_peers
+	$(BIN)/python -m benchmarks.targets
+
+# What strategies are worth on small networks; rewrites docs/how-to/merging.md's tables and plots.
+bench-toys: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group bench
+	$(BIN)/python -m benchmarks.toy_merges
 
 # Trains small models first (kept in .benchmarks), then takes about ten minutes; git-lfs, if it is
 # there, and git-theta are run for real.

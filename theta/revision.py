@@ -126,7 +126,7 @@ def _by_prefix(store: Resolver, base: str, text: str) -> CommitId:
             raise UnknownRevision(f"{base} is ambiguous: {some}", hint="type more digits")
     import difflib
 
-    names = [name.split("/", 2)[2] for name in store.refs.names("refs/")]
+    names = [name.removeprefix(p) for p in (TAGS, BRANCHES) for name in store.refs.names(p)]
     close = difflib.get_close_matches(base, [*names, HEAD], n=1)
     hint = f"did you mean {close[0]}?" if close else "theta log, or theta branch"
     raise UnknownRevision(f"{text!r} names no commit", hint=hint)

@@ -1,5 +1,6 @@
 """The page about speed shows the figures of the last run of the benchmarks, no others."""
 
+from benchmarks import targets
 from benchmarks.growing import table as growing
 from benchmarks.growing.points import Growth
 from benchmarks.page import part
@@ -17,6 +18,7 @@ def test_the_tables_are_those_of_the_results() -> None:
     told = "docs/explanation/performance.md is not what the results say. Run: make bench-speed"
     assert part(PAGE, "peers") == speed.page_part(PEERS), told
     assert part(PAGE, "growth") == growing.page_part(GROWTH), told
+    assert part(PAGE, "targets") == targets.part(), told
 
 
 def test_the_reports_beside_the_results_are_of_the_same_run() -> None:

@@ -15,9 +15,11 @@ from theta.alignment.architectures import (
 )
 from theta.alignment.matching import align
 from theta.alignment.permutations import Permutations, apply, permuted, sizes
+from theta.alignment.recognition import ARCHITECTURES, check_architecture, recognised
 from theta.alignment.spec import FREE, Axis, Rule, Spec
 
 __all__ = [
+    "ARCHITECTURES",
     "FREE",
     "RESIDUAL",
     "Axis",
@@ -26,9 +28,11 @@ __all__ = [
     "Spec",
     "align",
     "apply",
+    "check_architecture",
     "llama",
     "mlp",
     "permuted",
+    "recognised",
     "resnet",
     "sizes",
     "transformer_decoder",

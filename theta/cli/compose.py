@@ -21,7 +21,7 @@ NEGATIVE = "HEAD has the model and its manifest already"
 
 def compose(
     ctx: typer.Context,
-    manifest: Annotated[str, typer.Argument(help="A TOML or JSON file, see below.")],
+    manifest: Annotated[str, typer.Argument(help="A TOML or JSON file, see above.")],
     out: Annotated[
         str, typer.Option("-o", "--out", help="The model's new file, .safetensors for moe.")
     ],
@@ -67,6 +67,8 @@ def compose(
 
 
 def _print(terminal: Terminal, done: Composed, subject: str) -> None:
+    for notice in done.notices:
+        terminal.warn(notice)
     if done.commit is None:
         for path in done.files:
             terminal.out(f"would write {path}")
@@ -90,5 +92,6 @@ def _as_json(done: Composed) -> dict[str, object]:
         "router_bytes": done.router_bytes,
         "stored_bytes": done.stored_bytes,
         "manifest": msgspec.to_builtins(done.manifest),
+        "notices": list(done.notices),
         "dry_run": done.commit is None,
     }

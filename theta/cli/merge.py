@@ -15,12 +15,14 @@ from theta.cli.outcomes import conflict_as_json, print_conflicts, resolution_as_
 from theta.cli.spelling import plural, spell_bytes, spell_id
 from theta.cli.terminal import Terminal
 from theta.merge import (
+    Alignment,
     Conflict,
     Decided,
     DtypeRule,
     Estimate,
     Method,
     Plan,
+    parse_alignment,
     parse_choice,
     parse_rule,
 )
@@ -37,6 +39,7 @@ EXAMPLES = (
     "theta merge rte -s 'ties density=0.2 weight=ours:0.6,rte:0.4'  ·  "
     "theta merge rte --rule '*.head.* ours' --rule '*norm* average'  ·  "
     "theta merge rte -s task-arithmetic --search lambda=0.1..1:5 --eval 'python eval.py {}'  ·  "
+    "theta merge other --allow-unrelated --align rebasin -s average  ·  "
     "theta merge --replay HEAD  ·  theta merge --recipe-from HEAD anli  ·  theta merge --abort"
 )
 NEGATIVE = "conflicts are left, you quit, or a replay differs; nothing was written"
@@ -93,6 +96,13 @@ def merge(
     allow_unrelated: Annotated[
         bool, typer.Option("--allow-unrelated", help="Without a common ancestor.")
     ] = False,
+    align: Annotated[
+        str | None,
+        typer.Option(
+            metavar="rebasin[=ARCHITECTURE]",
+            help="Permute the units of their models to match ours first.",
+        ),
+    ] = None,
     search: Annotated[
         list[str] | None,
         typer.Option(help="NAME=FIRST..LAST[:COUNT] or NAME=A,B: try these, commit the best."),
@@ -133,7 +143,9 @@ def merge(
             method = replace(method, exact=False)
         if allow_nonfinite:
             method = replace(method, nonfinite=True)
-        plan = repo.plan_merge(*revisions, allow_unrelated=allow_unrelated)
+        alignment = _alignment(repo, align, recipe_from)
+        plan = repo.plan_merge(*revisions, allow_unrelated=allow_unrelated, align=alignment)
+        _tell_aligned(terminal, plan)
         if found is not None:
             found.check(terminal, repo, plan)
         if dry_run:
@@ -199,6 +211,13 @@ def _method(
     )
 
 
+def _alignment(repo: Repo, align: str | None, recipe_from: str | None) -> Alignment | None:
+    """Return how models are aligned first: as the option says, else as a recipe said."""
+    if align is not None:
+        return parse_alignment(align)
+    return None if recipe_from is None else repo.recipe(recipe_from).alignment
+
+
 def _save(path: Path, method: Method) -> None:
     """Write rules that say the same without a terminal; a default stays an option."""
     default = [] if method.default is None else [f"# merged with -s '{method.default}'"]
@@ -262,6 +281,11 @@ def _tell_replay(terminal: Terminal, replayed: "Replayed", *, json: bool) -> Non
             )
     if not (replayed.same or replayed.near):
         raise typer.Exit(1)
+
+
+def _tell_aligned(terminal: Terminal, plan: Plan) -> None:
+    for path, architecture in plan.aligned.items():
+        terminal.talk(f"Aligned {path} with ours as {architecture}")
 
 
 def _tell_notices(terminal: Terminal, answer: MergeAnswer) -> None:

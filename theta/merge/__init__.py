@@ -11,6 +11,7 @@ from theta.merge import pending
 from theta.merge.pending import Pending
 
 if TYPE_CHECKING:
+    from theta.merge.alignment import Alignment, parse_alignment
     from theta.merge.apply import Merged, apply_merge
     from theta.merge.choice import Choice, parse_choice
     from theta.merge.decisions import Decided, Decision, decide, unsettled
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from theta.merge.nearness import NEAR, farthest
     from theta.merge.plan import Conflict, Plan, Resolution, plan_merge
     from theta.merge.preview import Preview, previewed
+    from theta.merge.rebasin import aligned_sides
     from theta.merge.recipe import Recipe, read_recipe, write_recipe
     from theta.merge.rules import (
         ATTRIBUTES_FILE,
@@ -39,6 +41,7 @@ __all__ = [
     "ATTRIBUTES_FILE",
     "NEAR",
     "Account",
+    "Alignment",
     "Axis",
     "Choice",
     "Conflict",
@@ -58,6 +61,7 @@ __all__ = [
     "Rule",
     "Trial",
     "account_of",
+    "aligned_sides",
     "apply_merge",
     "base_entries",
     "decide",
@@ -67,6 +71,7 @@ __all__ = [
     "find_rule",
     "norm_of",
     "open_changes",
+    "parse_alignment",
     "parse_attributes",
     "parse_axis",
     "parse_choice",
@@ -84,6 +89,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "alignment": ("Alignment", "parse_alignment"),
     "apply": ("Merged", "apply_merge"),
     "choice": ("Choice", "parse_choice"),
     "decisions": ("Decided", "Decision", "decide", "unsettled"),
@@ -94,6 +100,7 @@ _HOMES = {
     "nearness": ("NEAR", "farthest"),
     "plan": ("Conflict", "Plan", "Resolution", "plan_merge"),
     "preview": ("Preview", "previewed"),
+    "rebasin": ("aligned_sides",),
     "recipe": ("Recipe", "read_recipe", "write_recipe"),
     "rules": ("ATTRIBUTES_FILE", "Rule", "find_rule", "parse_attributes", "parse_rule", "rule_for"),
     "scaled": ("open_changes",),

@@ -1,45 +1,28 @@
 """The values of a merge: strategies run over what the plan left open.
 
-Owns the streaming of sides into merged tensors and the records of merged checkpoints. Must not know
-refs, the workspace or the terminal. Memory is bounded by the chunks in flight.
+Owns the run over all tensors and the records of merged checkpoints. Must not know what a tensor is
+computed from, nor refs, the workspace or the terminal. Memory is bounded by the chunks in flight.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import msgspec
-
 from theta.checkpoint import composed, fits, in_layout
 from theta.merge.ahead import prepared_ahead
-from theta.merge.casting import Cast, CastSource
-from theta.merge.decisions import (
-    Decided,
-    Decision,
-    changed,
-    has_base,
-    target_dtype,
-    union_terms,
-)
+from theta.merge.decisions import Decided, Decision
 from theta.merge.documents import DocumentPlan
-from theta.merge.evidence import Knowledge
-from theta.merge.exact import Union, UnionSource
 from theta.merge.finished import Finished
 from theta.merge.held import Held
-from theta.merge.method import ENGINE, Method
+from theta.merge.method import Method
 from theta.merge.plan import CheckpointPlan, Conflict, Plan, Resolution
-from theta.merge.reshaping import ReshapedValues, reshape_of, terms_of
-from theta.merge.sources import MergedSource, Side
+from theta.merge.sources import MergedSource
 from theta.merge.tokenizers import UNITED
 from theta.merge.vocabulary_size import resize_config
+from theta.merge.work import Work, work_of
 from theta.progress import Progress
-from theta.strategies.base import Strategy, permuted
 from theta.strategies.pick import Pick
 from theta.strategies.union_rows import UnionRows
 from theta.terms import ABSENT
-from theta_store.dtypes import dtype
-from theta_store.hints import Base, Hint, Sum
 from theta_store.ids import CheckpointId, TensorId
 from theta_store.records import TreeEntry
 from theta_store.store import Session, Store
@@ -72,24 +55,6 @@ class Merged:
         return tuple(dict.fromkeys(found))
 
 
-@dataclass(frozen=True)
-class Work:
-    """A tensor to be computed: for which decision, from what, and what it may follow from.
-
-    ``key`` is the same wherever the result is.
-    """
-
-    decision: Decision
-    source: MergedSource | UnionSource | CastSource
-    hints: tuple[Hint, ...]
-    key: str
-
-    @property
-    def size(self) -> int:
-        """Plain bytes of the result."""
-        return dtype(self.source.dtype).size_of(self.source.shape)
-
-
 def apply_merge(
     store: Store,
     session: Session,
@@ -105,31 +70,41 @@ def apply_merge(
     """
     merged = Merged(dict(plan.entries), list(decided.left), list(plan.resolved), decided.decisions)
     merged.leaves = {part.path: dict(part.leaves) for part in plan.checkpoints}
-    works = []
-    picked: dict[tuple[str, str | None], str] = {}
-    for decision in decided.decisions:
-        if decision.conflict.leaves is None and isinstance(decision.strategy, UnionRows):
-            picked[decision.conflict.key] = decision.strategy.id
-            _resolve(merged, decision.conflict, decision.strategy.id)
-        elif isinstance(decision.strategy, Pick):
-            picked[decision.conflict.key] = decision.strategy.id
-            _pick(decision.conflict, decision.strategy.id, merged)
-        else:
-            works.append(_work(store, plan, decision, method))
-    if merged.conflicts:
-        return merged
-    _compute(session, works, merged, finished or Finished(store, None), progress)
+    works = [
+        work_of(store, plan, decision, method)
+        for decision in decided.decisions
+        if not _picked(merged, decision)
+    ]
     if not merged.conflicts:
-        # The merged tensors' records are asked for below.
-        session.flush()
-        for part in plan.checkpoints:
-            merged.entries[part.path] = _checkpoint(store, session, part, merged.leaves[part.path])
-        for document in plan.documents:
-            merged.entries[document.path] = _document(session, document, picked)
-        for decision in decided.decisions:
-            if isinstance(decision.strategy, UnionRows):
-                _resize(store, session, merged, decision.conflict)
+        _compute(session, works, merged, finished or Finished(store, None), progress)
+    if not merged.conflicts:
+        _write(store, session, plan, merged)
     return merged
+
+
+def _picked(merged: Merged, decision: Decision) -> bool:
+    """Settle what takes no computing: a side as it is, or vocabularies, which follow rows."""
+    if decision.conflict.leaves is None and isinstance(decision.strategy, UnionRows):
+        _resolve(merged, decision.conflict, decision.strategy.id)
+    elif isinstance(decision.strategy, Pick):
+        _pick(decision.conflict, decision.strategy.id, merged)
+    else:
+        return False
+    return True
+
+
+def _write(store: Store, session: Session, plan: Plan, merged: Merged) -> None:
+    """Put the records of merged models and files."""
+    # The merged tensors' records are asked for below.
+    session.flush()
+    for part in plan.checkpoints:
+        merged.entries[part.path] = _checkpoint(store, session, part, merged.leaves[part.path])
+    picked = {d.conflict.key: d.strategy.id for d in merged.decisions}
+    for document in plan.documents:
+        merged.entries[document.path] = _document(session, document, picked)
+    for decision in merged.decisions:
+        if isinstance(decision.strategy, UnionRows):
+            _resize(store, session, merged, decision.conflict)
 
 
 def _resize(store: Store, session: Session, merged: Merged, conflict: Conflict) -> None:
@@ -177,63 +152,6 @@ def _resolve(merged: Merged, conflict: Conflict, how: str) -> None:
     merged.resolved += [Resolution(conflict.path, name, how) for name in names]
 
 
-def _work(store: Store, plan: Plan, decision: Decision, method: Method) -> Work:
-    if isinstance(decision.strategy, Union):
-        terms = union_terms(store, decision.conflict)
-        assert terms is not None, "it was found by its terms"
-        (_, first), *_ = changed(decision.conflict)
-        key = _key(decision.strategy, terms.base.dtype, [*terms.ids, terms.base_id])
-        return Work(decision, UnionSource(terms), (Base(first),), key)
-    if isinstance(decision.strategy, Cast):
-        found = decision.conflict.leaves
-        assert found is not None
-        id_ = found.sides[decision.strategy.side]
-        assert id_ is not ABSENT
-        cast = CastSource(store, store.tensor(id_), decision.strategy.dtype)
-        key = _key(decision.strategy, cast.dtype, [id_])
-        return Work(decision, cast, (Base(id_),), key)
-    source = source_of(store, plan, decision, method)
-    return Work(decision, source, _hints(source), _key_of(source, method))
-
-
-def source_of(store: Store, plan: Plan, decision: Decision, method: Method) -> MergedSource:
-    """Return the tensor that a strategy makes of a conflict, not yet computed."""
-    conflict = decision.conflict
-    assert conflict.leaves is not None
-    # Canonical order, so that merging a into b and b into a give the same bits.
-    found = sorted(changed(conflict), key=lambda each: (each[1], plan.sides[each[0]]))
-    strategy = permuted(decision.strategy, [place for place, _ in found])
-    strategy.check(len(found))
-    sides = tuple(Side(tensor, plan.sides[place]) for place, tensor in found)
-    reshape = reshape_of(store, plan, conflict, strategy, [place for place, _ in found])
-    wanted = reshape is not None or (strategy.reads_base and has_base(store, conflict))
-    base = conflict.leaves.bases[0] if wanted else ABSENT
-    values = terms_of(
-        reshape,
-        store,
-        conflict.name or "",
-        sides,
-        None if base is ABSENT else base,
-        (method.seed, strategy.id),
-        nonfinite=method.nonfinite,
-    )
-    values.known = _knowledge(store, plan, conflict, [place for place, _ in found])
-    name = target_dtype(store, conflict, method)
-    assert name is not None, "a strategy was decided on"
-    return MergedSource(values, strategy, name)
-
-
-def _knowledge(
-    store: Store, plan: Plan, conflict: Conflict, places: Sequence[int]
-) -> Knowledge | None:
-    """Return what is known of the data behind these sides."""
-    if conflict.name is None:
-        return None
-    labels = tuple(plan.labels[place] for place in places)
-    commits = {kind: tuple(ids[p] for p in places) for kind, ids in plan.statistics.items()}
-    return Knowledge(store, conflict.path, conflict.name, labels, commits)
-
-
 def _compute(
     session: Session,
     works: Sequence[Work],
@@ -242,15 +160,7 @@ def _compute(
     progress: Progress,
 ) -> None:
     progress.begin("merging", sum(work.size for work in works))
-    left = []
-    for work in works:
-        tensor = finished.find(work.key)
-        if tensor is None:
-            left.append(work)
-        else:
-            _take(merged, work, tensor)
-            merged.reused += 1
-            progress.advance(work.size)
+    left = [work for work in works if not _found(merged, work, finished, progress)]
     held = Held(session.memory // 2)
     for work in left:
         if isinstance(work.source, MergedSource):
@@ -268,6 +178,17 @@ def _compute(
     finished.settle(session)
 
 
+def _found(merged: Merged, work: Work, finished: Finished, progress: Progress) -> bool:
+    """Take what an interrupted try has computed; say whether there was something."""
+    tensor = finished.find(work.key)
+    if tensor is None:
+        return False
+    _take(merged, work, tensor)
+    merged.reused += 1
+    progress.advance(work.size)
+    return True
+
+
 def _take(merged: Merged, work: Work, tensor: TensorId) -> None:
     conflict = work.decision.conflict
     if not work.source.finite:
@@ -275,44 +196,6 @@ def _take(merged: Merged, work: Work, tensor: TensorId) -> None:
         return
     _put(merged, conflict, tensor)
     _resolve(merged, conflict, work.decision.strategy.id)
-
-
-def _key_of(source: MergedSource, method: Method) -> str:
-    """Return the key of a computed tensor: of all that its bytes follow from."""
-    values, strategy = source.values, source.strategy
-    terms = [side.tensor for side in values.sides]
-    base = b"" if values.base_id is None else values.base_id
-    more: list[object] = [method.nonfinite]
-    if isinstance(values, ReshapedValues):
-        more.append(values.reshape.key)
-    if values.known is not None:
-        more += [values.known.ids(kind) for kind in strategy.needs.statistics]
-    if strategy.needs.random:
-        more += [method.seed, values.name, [side.commit.hex() for side in values.sides]]
-    return _key(strategy, source.dtype, [*terms, base], *more)
-
-
-def _key(strategy: Strategy, dtype: str, terms: Sequence[bytes], *more: object) -> str:
-    parameters = msgspec.to_builtins(strategy)
-    parts = [ENGINE, strategy.formula, parameters, dtype, [term.hex() for term in terms], *more]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _hints(source: MergedSource) -> tuple[Hint, ...]:
-    """Return the sides, and that a linear strategy makes their weighted sum."""
-    values = source.values
-    ids = tuple(side.tensor for side in values.sides)
-    if isinstance(values, ReshapedValues):
-        return tuple(map(Base, ids))
-    found = source.strategy.linear(len(ids), base=values.has_base)
-    if found is None:
-        return (Base(ids[0], discover=False),)
-    terms, factors = ids, found.sides
-    if found.base and values.base_id is not None:
-        terms, factors = (*ids, values.base_id), (*found.sides, found.base)
-    if {values.store.tensor(id_).dtype for id_ in terms} != {source.dtype}:
-        return (Base(ids[0], discover=False),)
-    return (Sum(terms, factors), Base(ids[0]))
 
 
 def _checkpoint(

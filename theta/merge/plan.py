@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from theta.checkpoint import named_leaves
+from theta.merge.alignment import Alignment
 from theta.merge.documents import DocumentPlan, JsonPlan, open_document
 from theta.merge.json_keys import Json
 from theta.merge.renames import under_new_names
@@ -97,7 +98,8 @@ class Plan:
     for, in words. ``entries`` are the files. ``scaled``: what the one other side changed is open
     wherever it has a size, see `theta.merge.scaled`. ``statistics``: the commit that has those
     of each side, by kind. ``files`` are those of the sides and the base,
-    ``vocabularies`` the tokenizers among them that were read, by folder.
+    ``vocabularies`` the tokenizers among them that were read, by folder. ``align``: how models were
+    brought into the order of ours before, ``aligned`` the architecture of each, by path.
     """
 
     sides: tuple[CommitId, ...]
@@ -113,6 +115,8 @@ class Plan:
     statistics: dict[str, tuple[CommitId | None, ...]] = field(default_factory=dict)
     files: Terms[Entries] = field(default_factory=lambda: Terms((), ()))
     vocabularies: dict[str, Terms[Vocabulary] | None] = field(default_factory=dict)
+    align: Alignment | None = None
+    aligned: dict[str, str] = field(default_factory=dict)
 
     @property
     def ours(self) -> CommitId:
@@ -123,6 +127,11 @@ class Plan:
     def others(self) -> tuple[CommitId, ...]:
         """The commits that are merged."""
         return self.sides[1:]
+
+    @property
+    def stores(self) -> bool:
+        """Whether tensors are stored before it is filled: of merged bases, or permuted ones."""
+        return len(self.bases) > 1 or self.align is not None
 
     def file(self, path: str) -> Terms[FileTerm]:
         """Return what every side and the base have at a path."""

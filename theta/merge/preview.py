@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from theta.merge.apply import source_of
 from theta.merge.decisions import Decision, changed, has_base
 from theta.merge.method import Method
 from theta.merge.plan import Plan
 from theta.merge.sources import NonFinite, Side, StoredValues
+from theta.merge.work import source_of
 from theta.strategies.base import Strategy
 from theta.strategies.pick import Pick
 from theta.strategies.union_rows import UnionRows

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from theta.merge.alignment import Alignment, parse_alignment
 from theta.merge.choice import parse_choice
 from theta.merge.decisions import Decision
 from theta.merge.method import ENGINE, DtypeRule, Method
@@ -44,7 +45,10 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class Recipe(msgspec.Struct, frozen=True):
-    """All that a replay needs, and what came of it. Commits are hex; rules are text."""
+    """All that a replay needs, and what came of it. Commits are hex; rules are text.
+
+    ``align`` is text, ``aligned`` the architecture of each model that was aligned, by path.
+    """
 
     parents: tuple[str, ...]
     bases: tuple[str, ...]
@@ -58,6 +62,8 @@ class Recipe(msgspec.Struct, frozen=True):
     nonfinite: bool = False
     dtype: DtypeRule | None = None
     scaled: bool = False
+    align: str | None = None
+    aligned: dict[str, str] = {}
     engine: int = ENGINE
     version: int = VERSION
 
@@ -72,6 +78,11 @@ class Recipe(msgspec.Struct, frozen=True):
             self.nonfinite,
             self.dtype,
         )
+
+    @property
+    def alignment(self) -> Alignment | None:
+        """How models were aligned before; None where none was."""
+        return None if self.align is None else parse_alignment(self.align)
 
     @property
     def statistics(self) -> dict[str, tuple[CommitId | None, ...]]:
@@ -123,6 +134,8 @@ def write_recipe(plan: Plan, merged: "Merged", method: Method) -> str:
         method.nonfinite,
         method.dtype,
         plan.scaled,
+        None if plan.align is None else str(plan.align),
+        plan.aligned,
     )
     return json.dumps(
         msgspec.to_builtins(recipe), sort_keys=True, separators=(",", ":"), ensure_ascii=False

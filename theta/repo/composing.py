@@ -7,7 +7,7 @@ Experts are tensors that the store has: a composition adds records and the route
 alone names is kept by hidden refs, so that gc leaves the experts of a ``smear`` alone.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,15 +21,15 @@ from theta.repo.compositions import Composition, Planner, folder_of
 from theta.repo.opened import Opened
 from theta.repo.values import Author, Details
 from theta.workspace.status import ParamReader
-from theta_store.errors import NothingToCommit, UsageError
+from theta_store.errors import NothingToCommit, ThetaError, UsageError
 from theta_store.ids import BlobId, CheckpointId, CommitId, TensorId, TreeId
 from theta_store.records import Tensor, TreeEntry
-from theta_store.store import HEAD, Hashing, Operation, RefChange, Session
+from theta_store.store import HEAD, Hashing, Head, Operation, RefChange, Session
 
 if TYPE_CHECKING:
     from theta.checkpoint import Reader
     from theta.compose import Assembly, Given, Manifest
-    from theta.workspace import Entries
+    from theta.workspace import Entries, Present
 
 # refs/experts/COMMIT names that commit: a manifest of a commit needs it.
 EXPERTS = "refs/experts/"
@@ -47,7 +47,8 @@ class Composed:
     """A composition that was made, or would be: ``commit`` is None in a dry run.
 
     ``files`` are those of the commit that are new or changed, ``reused`` tensors were in the store
-    already, ``router_bytes`` are the plain bytes of the gates.
+    already, ``router_bytes`` are the plain bytes of the gates. ``notices`` say what of the experts
+    is not in it.
     """
 
     commit: CommitId | None
@@ -56,6 +57,16 @@ class Composed:
     reused: int
     router_bytes: int
     stored_bytes: int = 0
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Here:
+    """What a composition starts from: HEAD and its files, read once; ``folder`` is the router's."""
+
+    head: Head
+    files: "Entries"
+    folder: Path
 
 
 class Composing(Opened):
@@ -81,24 +92,21 @@ class Composing(Opened):
         """
         self._check_not_merging()
         path = self.workspace.relative(cwd or self.root, out)
-        before = self.entries(self.head.commit)
-        _check_place(path, before)
+        head = self.head
+        here = _Here(head, self.entries(head.commit), base or self.root)
+        _check_place(path, here.files)
         plan = Planner(self).plan(manifest, path)
-        folder = base or self.root
         if dry_run:
             hashing = self.store.hashing()
-            made = self._put_composition(hashing, plan, before, folder, progress)
-            present = self.workspace.present(before, hashing, storing=False)
-            # No record of these is in the store; each is one file, as a blob is.
-            alike = {p: msgspec.structs.replace(entry, kind="blob") for p, entry in made.items()}
-            self.workspace.plan_move(before, present, {**before, **alike})
+            made = self._put_composition(hashing, plan, here, progress)
+            self._check_move(here.files, made)
             return _composed(plan, made, None, 0)
 
         def work(session: Session) -> Composed:
-            made = self._put_composition(session, plan, before, folder, progress)
+            made = self._put_composition(session, plan, here, progress)
             session.flush()
             text = message or f"Compose {path}"
-            id_ = self._commit_composition(session, plan, before, made, text, author, progress)
+            id_ = self._commit_composition(session, plan, here, made, text, author, progress)
             return _composed(plan, made, id_, session.stored_bytes)
 
         return self._retried(work)
@@ -119,8 +127,7 @@ class Composing(Opened):
         self,
         putter: Session | Hashing,
         plan: Composition,
-        before: "Entries",
-        base: Path,
+        here: _Here,
         progress: Progress,
     ) -> dict[str, TreeEntry]:
         """Put what the composition adds and return its files by path."""
@@ -130,12 +137,12 @@ class Composing(Opened):
         name = plan.manifest_path.rpartition("/")[2]
         made = {plan.manifest_path: TreeEntry(name, "blob", kept)}
         if plan.assembly is None:
-            return _new(plan, before, made)
-        made |= self._put_companions(putter, plan, before)
-        gates = self._put_gates(putter, plan, base, progress)
+            return _new(plan, here.files, made)
+        made |= self._put_companions(putter, plan, here.files)
+        gates = self._put_gates(putter, plan, here.folder, progress)
         putter.flush()
         made[plan.path] = self._put_model(putter, plan, {**plan.assembly.leaves, **gates})
-        return _new(plan, before, made)
+        return _new(plan, here.files, made)
 
     def _put_model(
         self, putter: Session | Hashing, plan: Composition, leaves: Mapping[str, TensorId]
@@ -227,26 +234,50 @@ class Composing(Opened):
         self,
         session: Session,
         plan: Composition,
-        before: "Entries",
+        here: _Here,
         made: Mapping[str, TreeEntry],
         message: str,
         author: Author,
         progress: Progress,
     ) -> CommitId:
-        head = self.head
-        after = {**before, **made}
+        after = {**here.files, **made}
         tree = build_tree(after, lambda tree: TreeId(session.put_record(tree)))
-        parents = () if head.commit is None else (head.commit,)
+        parents = () if here.head.commit is None else (here.head.commit,)
         id_ = CommitId(
             session.put_record(commit_record(tree, parents, message, author, Details(), None))
         )
-        present = self.workspace.present(before, self.store.hashing(), storing=False)
-        self.workspace.move(before, present, after, progress=progress)
-        change = RefChange(head.branch or HEAD, head.commit, id_)
+        present = self._present_with(here.files, made)
+        self.workspace.move(here.files, present, after, progress=progress)
+        change = RefChange(here.head.branch or HEAD, here.head.commit, id_)
         changes = (change, *self._holding(plan))
         operation = Operation(0, 0, "compose", plan.path, changes, wrote=True)
-        session.publish(operation, commits=[id_])
+        try:
+            session.publish(operation, commits=[id_])
+        except ThetaError:
+            self._put_back(here.files, after)
+            raise
         return id_
+
+    def _put_back(self, before: "Entries", after: "Entries") -> None:
+        """Take back what was written for a commit that did not come to be."""
+        present = self.workspace.present(after, self.store.hashing(), storing=False)
+        self.workspace.move(after, present, before)
+
+    def _check_move(self, before: "Entries", made: "Entries") -> None:
+        """Refuse what could not be written, though the store has no record of what is made."""
+        present = self._present_with(before, made)
+        present.entries = _as_files(present.entries, made)
+        head = _as_files(before, made)
+        self.workspace.plan_move(head, present, {**head, **_as_files(made, made)})
+
+    def _present_with(self, before: "Entries", made: Iterable[str]) -> "Present":
+        """Return the tracked files, and those that an interrupted try may have written."""
+        hashing = self.store.hashing()
+        present = self.workspace.present(before, hashing, storing=False)
+        left = [p for p in made if p not in present.files and (self.root / p).is_file()]
+        present.entries |= self.workspace.take(left, hashing).entries
+        present.files |= frozenset(left)
+        return present
 
     def _holding(self, plan: Composition) -> Iterator[RefChange]:
         """Yield the hidden refs of commits that nothing but the manifest may name."""
@@ -268,16 +299,27 @@ def _new(
     return found
 
 
+def _as_files(entries: "Entries", paths: Container[str]) -> dict[str, TreeEntry]:
+    """Return entries of which those of ``paths`` are said to be plain files: each is one file."""
+    return {
+        path: msgspec.structs.replace(entry, kind="blob") if path in paths else entry
+        for path, entry in entries.items()
+    }
+
+
 def _composed(
     plan: Composition,
     made: Mapping[str, TreeEntry],
     commit: CommitId | None,
     stored: int,
 ) -> Composed:
-    gates = () if plan.assembly is None else plan.assembly.gates
-    reused = 0 if plan.assembly is None else len(plan.assembly.leaves)
-    size = sum(gate.nbytes for gate in gates)
-    return Composed(commit, plan.manifest, tuple(sorted(made)), reused, size, stored)
+    files = tuple(sorted(made))
+    parts = plan.assembly
+    if parts is None:
+        return Composed(commit, plan.manifest, files, 0, 0, stored)
+    size = sum(gate.nbytes for gate in parts.gates)
+    reused = len(parts.leaves)
+    return Composed(commit, plan.manifest, files, reused, size, stored, parts.notices)
 
 
 def _check_place(path: str, before: "Entries") -> None:

@@ -23,6 +23,7 @@ from theta_store.store import BRANCHES, HEAD, Operation, RefChange, Session
 
 if TYPE_CHECKING:
     from theta.merge import (
+        Alignment,
         Conflict,
         Decided,
         Decision,
@@ -80,11 +81,14 @@ class Replayed:
 class Merging(Looking):
     """The verbs of this file."""
 
-    def plan_merge(self, *revisions: str, allow_unrelated: bool = False) -> "Plan":
+    def plan_merge(
+        self, *revisions: str, allow_unrelated: bool = False, align: "Alignment | None" = None
+    ) -> "Plan":
         """Return what ids alone settle and what is open; no tensor is read.
 
-        Where history has several merge bases, these are merged first, which reads tensors. A
-        revision that another one, or HEAD, descends from is left out.
+        Where history has several merge bases, these are merged first, which reads tensors; so does
+        ``align``, by which the models of the others are permuted to match ours. A revision that
+        another one, or HEAD, descends from is left out.
         """
         from theta.merge import Plan
 
@@ -100,7 +104,7 @@ class Merging(Looking):
                 f"{_words(revisions)} {_share(revisions)} no history with HEAD",
                 hint=f"theta merge --allow-unrelated {' '.join(revisions)}",
             )
-        plan = Plan(sides, (branch, *named.values()), bases, _words(revisions))
+        plan = Plan(sides, (branch, *named.values()), bases, _words(revisions), align=align)
         plan.statistics |= statistics_of(self.store, sides)
         if not named or _forwards(plan):
             return plan
@@ -121,14 +125,18 @@ class Merging(Looking):
         }
 
     def _filled(self, plan: "Plan", session: Session | None = None) -> "Plan":
-        """Return the plan with its files; a session is opened where there are several bases."""
-        from theta.merge import base_entries, open_changes, plan_merge
+        """Return the plan with its files; a session is opened where tensors are to be stored."""
+        from theta.merge import aligned_sides, base_entries, open_changes, plan_merge
 
-        if len(plan.bases) > 1 and session is None:
+        if plan.stores and session is None:
             return self._retried(lambda opened: self._filled(plan, opened))
-        empty = replace(plan, entries={}, checkpoints=[], conflicts=[], resolved=[])
+        empty = replace(plan, entries={}, checkpoints=[], conflicts=[], resolved=[], aligned={})
         base = base_entries(self.store, session, plan.bases)
-        sides = [self.entries(side) for side in plan.sides]
+        sides: Sequence[Entries] = [self.entries(side) for side in plan.sides]
+        if plan.align is not None:
+            assert session is not None, "permuted models are stored"
+            sides = aligned_sides(self.store, session, empty, sides, base)
+            session.flush()
         filled = plan_merge(self.store, empty, sides, base)
         return open_changes(self.store, filled, sides, base) if plan.scaled else filled
 
@@ -219,8 +227,8 @@ class Merging(Looking):
             return self._fast_forward(plan, progress)
 
         def work(session: Session) -> MergeAnswer:
-            # gc may have taken what several bases were merged into.
-            now = self._filled(plan, session) if len(plan.bases) > 1 else plan
+            # gc may have taken what was stored for the plan.
+            now = self._filled(plan, session) if plan.stores else plan
             finished = Finished(self.store, self.private / FINISHED_FILE)
             if not finished.goes_on:
                 self._check_unsaved(now)
@@ -330,7 +338,7 @@ class Merging(Looking):
         recipe = self.recipe(revision)
         id_ = self.resolve(revision)
         sides, bases = (tuple(map(_commit, ids)) for ids in (recipe.parents, recipe.bases))
-        plan = Plan(sides, recipe.labels, bases, scaled=recipe.scaled)
+        plan = Plan(sides, recipe.labels, bases, scaled=recipe.scaled, align=recipe.alignment)
         plan.statistics |= recipe.statistics
         exact = all(group.exact for group in recipe.groups)
 

@@ -45,7 +45,7 @@ class Searching(Merging):
         """
 
         def work(session: Session) -> tuple[Tried, ...]:
-            now = self._filled(plan, session) if len(plan.bases) > 1 else plan
+            now = self._filled(plan, session) if plan.stores else plan
             return tuple(self._try(session, now, trial, score, progress) for trial in trials)
 
         return self._retried(work)

@@ -47,7 +47,7 @@ def ask(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Ask:
 
 
 def test_verbs_and_options(ask: Ask) -> None:
-    assert ask("theta co") == ["commit", "config", "completion"]
+    assert ask("theta co") == ["commit", "compose", "config", "completion"]
     assert "track" not in ask("theta ")
     assert {"-C", "--verbose", "--quiet", "--color"} <= set(ask("theta -"))
     assert set(ask("theta commit --a")) == {"--all", "--amend", "--allow-empty", "--author", "--as"}

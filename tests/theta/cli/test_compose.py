@@ -226,10 +226,14 @@ def test_a_given_router_is_read_beside_the_manifest(llama: Shell) -> None:
     (folder / "moe.toml").write_text(text)
     told = llama("compose", "plans/moe.toml", "-o", OUT, code=2).err
     assert "gates.safetensors does not exist" in told
-    bad = {**gates, _gate(1): np.zeros((3, HIDDEN), np.float32)}
-    save_file(bad, folder / "gates.safetensors")
-    told = llama("compose", "plans/moe.toml", "-o", OUT, code=2).err
-    assert f"{_gate(1)} is F32 3×6, not 2×6" in told
+    for bad, spelled in (
+        (np.zeros((3, HIDDEN), np.float32), f"{_gate(1)} is F32 3×6, not F32 2×6"),
+        (np.zeros((2, HIDDEN), np.int32), f"{_gate(1)} is I32 2×6, not F32 2×6"),
+        (None, f"gates.safetensors has no {_gate(1)}"),
+    ):
+        file = {_gate(0): gates[_gate(0)]} | ({} if bad is None else {_gate(1): bad})
+        save_file(file, folder / "gates.safetensors")
+        assert spelled in llama("compose", "plans/moe.toml", "-o", OUT, code=2).err
     save_file(gates, folder / "gates.safetensors")
     llama("compose", "plans/moe.toml", "-o", OUT)
     made = load_file(llama.folder / OUT)
@@ -484,7 +488,8 @@ def test_gc_leaves_the_experts_of_a_smear_alone(llama: Shell) -> None:
     llama("compose", _manifest(llama, SMEAR), "-o", "experts")
     for branch in ("code", "math"):
         llama("branch", "-D", branch)
-    llama("gc", "--now")
+    llama("forget", tips[0], code=9)
+    llama("gc", "--now", "--keep-last", "1")
     for tip in tips:
         llama("cat", f"{tip}:base/config.json")
         llama("ls", f"{tip}:base/model.safetensors")

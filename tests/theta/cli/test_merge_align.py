@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from tests.theta.cli.conftest import Shell
 from tests.theta.cli.merging import branch, orphan, tree
 from theta.alignment import Spec, apply, recognised, sizes
-from theta.merge import Alignment, Recipe, parse_alignment, read_recipe
+from theta.merge import Recipe, read_recipe
 from theta_store.ids import BlobId
 
 Tensors = dict[str, NDArray[np.float32]]
@@ -216,15 +216,37 @@ def test_scipy_is_asked_for(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> No
     assert "pip install 'theta-vcs[align]'" in error
 
 
-def test_statistics_of_a_permuted_side_do_not_count(shell: Shell) -> None:
-    """They have the order that it had."""
+def test_strategies_that_read_statistics_refuse(shell: Shell) -> None:
+    """Statistics have the order of units that their model had."""
     ours = _values(MLP)
-    _unrelated(shell, ours, _shuffled(ours))
-    with shell.repo() as repo:
-        plan = repo.plan_merge("other", allow_unrelated=True, align=Alignment())
-        assert all(ids[1] is None for ids in plan.statistics.values())
+    _unrelated(shell, ours, {name: each + 1 for name, each in _shuffled(ours).items()})
+    words = ("merge", "other", "--allow-unrelated", "--align", "rebasin")
+    error = shell(*words, "-s", "fisher", code=2).err
+    assert "fisher reads statistics" in error
 
 
-def test_other_words_of_the_option_mean_the_same() -> None:
-    for text in ("rebasin", "rebasin=llama", "rebasin heads=4", "rebasin=llama heads=4"):
-        assert str(parse_alignment(text)) == text
+def test_a_dry_run_aligns_and_writes_nothing(shell: Shell) -> None:
+    ours = _values(MLP)
+    _unrelated(shell, ours, {name: each + 1 for name, each in _shuffled(ours).items()})
+    before = shell("op", "--json").out
+    words = ("--allow-unrelated", "--align", "rebasin", "-s", "average", "--dry-run")
+    answer = shell("merge", "other", *words, "--json").json
+    assert {row["how"] for row in answer["resolved"]} == {"average"}
+    assert shell("op", "--json").out == before
+
+
+def test_what_ids_settle_is_not_aligned(shell: Shell) -> None:
+    """Where ours did not change the model, theirs is taken as it is."""
+    ours = _values(MLP)
+    shell.save(**_keyed(ours))
+    shell("add", "m.safetensors")
+    shell.commit("first")
+    theirs = _shuffled(ours)
+    branch(shell, "rte", "main", **_keyed(theirs))
+    (shell.folder / "note.txt").write_text("mine")
+    shell("add", "note.txt")
+    shell.commit("ours")
+    shell("merge", "rte", "--align", "rebasin")
+    assert _recipe(shell).aligned == {}
+    for name, each in _loaded(shell).items():
+        assert np.array_equal(each, theirs[name])

@@ -1,0 +1,84 @@
+"""The key of a computed tensor: the same for the same bytes, another wherever they may differ."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.theta.merge.stored import put
+from theta.merge import Alignment, Conflict, Decision, Method, Plan
+from theta.merge.work import Work, work_of
+from theta.strategies import STRATEGIES
+from theta.terms import Terms
+from theta_store.errors import UsageError
+from theta_store.hints import Base, Sum
+from theta_store.ids import CommitId, RecordId, TensorId
+from theta_store.store import Store
+
+PLAN = Plan(tuple(CommitId(RecordId(bytes([n]) * 32)) for n in (1, 2)), ("main", "rte"), (), "rte")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.create(tmp_path / "store", head="refs/heads/main") as opened:
+        yield opened
+
+
+@pytest.fixture
+def ids(store: Store) -> list[TensorId]:
+    """The base, and two sides of it."""
+    return put(store, *(np.full((3, 4), n, np.float32) for n in (0, 1, 2)))
+
+
+def _work(
+    store: Store,
+    ids: list[TensorId],
+    name: str = "average",
+    method: Method | None = None,
+    plan: Plan = PLAN,
+    called: str = "w",
+) -> Work:
+    base, *sides = ids
+    conflict = Conflict("m", called, "content", Terms(tuple(sides), (base,)))
+    decision = Decision(conflict, STRATEGIES.get(name)())
+    return work_of(store, plan, decision, method or Method())
+
+
+def test_who_merges_whom_is_not_in_the_key(store: Store, ids: list[TensorId]) -> None:
+    turned = Plan(PLAN.sides[::-1], PLAN.labels[::-1], ())
+    base, one, two = ids
+    assert _work(store, ids).key == _work(store, [base, two, one], plan=turned).key
+
+
+def test_what_the_bytes_follow_from_is_in_the_key(store: Store, ids: list[TensorId]) -> None:
+    base, one, two = ids
+    keys = {
+        _work(store, ids).key,
+        _work(store, ids, "task-arithmetic").key,
+        _work(store, [two, one, base]).key,
+        _work(store, ids, method=Method(nonfinite=True)).key,
+    }
+    assert len(keys) == 4
+    # Without random numbers neither the seed nor the name says anything.
+    assert _work(store, ids, method=Method(seed=3)).key in keys
+    assert _work(store, ids, called="v").key in keys
+    drawn = {
+        _work(store, ids, "dare", Method(seed=seed), called=called).key
+        for seed in (0, 1)
+        for called in ("w", "v")
+    }
+    assert len(drawn) == 4
+
+
+def test_hints_say_what_a_linear_strategy_computes(store: Store, ids: list[TensorId]) -> None:
+    first, second = sorted(ids[1:])
+    assert _work(store, ids).hints == (Sum((first, second), (0.5, 0.5)), Base(first))
+    assert _work(store, ids, "ties").hints == (Base(first, discover=False),)
+
+
+def test_statistics_do_not_go_with_an_alignment(store: Store, ids: list[TensorId]) -> None:
+    _work(store, ids, "fisher")
+    with pytest.raises(UsageError, match="fisher reads statistics"):
+        _work(store, ids, "fisher", plan=replace(PLAN, align=Alignment()))
