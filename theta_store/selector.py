@@ -41,8 +41,6 @@ WORTH_A_NEED = 0.95
 # The slow codec must win by more than the time it costs.
 WORTH_SORTING = 0.98
 MOSTLY_UNCHANGED = 0.5
-# The sample makes bitmaps look a little better than packed planes, which are as quick.
-CLEARLY_SPARSE = 0.88
 SMALL = 1 << 15
 # No floating-point chunk stands alone in less.
 PLAINLY_GOOD = 0.5
@@ -171,7 +169,7 @@ def _forms(
     level: Level,
     scratch: Scratch,
 ) -> list[EncodedForm]:
-    quick = _BITMAP if found.bitmap < CLEARLY_SPARSE * found.dense else _DELTA
+    quick = _BITMAP if found.bitmap < found.dense else _DELTA
     guess = Guess(candidate.plain)
     forms = [_encode(plain, candidate, guess, quick, dtype, scratch)]
     code = exponent_code(dtype)
