@@ -94,7 +94,7 @@ class Merging(Looking):
 
         head = self.head
         if head.commit is None:
-            raise UsageError("there is no commit to merge into", hint="theta commit first")
+            raise UsageError("there is no commit to merge into", hint="theta commit -am MESSAGE")
         named = self._tips(revisions, head.commit)
         branch = (head.branch or HEAD).removeprefix(BRANCHES)
         sides = (head.commit, *named)

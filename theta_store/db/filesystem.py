@@ -61,8 +61,8 @@ def check_local(folder: Path) -> None:
     if kind in NETWORK_TYPES:
         raise NetworkFileSystem(
             f"{folder} is on a network file system ({kind}), where a store could be damaged; "
-            "nothing was written",
-            hint="theta init --store DIR keeps the store on a local disk",
+            "nothing was written; the store may lie on a local disk instead",
+            hint="theta init --store DIR",
         )
 
 
