@@ -1,6 +1,7 @@
 """Speed of storing an update on its base, per core.
 
-    OPENBLAS_NUM_THREADS=1 python -m benchmarks.bench_engine [--rounds 3] [--one-core] [--dry]
+    OPENBLAS_NUM_THREADS=1 python -m benchmarks.bench_engine [--rounds 3] [--one-core]
+                                                           [--hold GIB] [--dry]
 
 Stores tensors of 16 MiB on their base in a real store on disk, for each kind of update, and prints
 bytes per CPU second (user + system, all threads), the stored share, and the speed without
@@ -20,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.held_memory import held_memory
 from benchmarks.measured import about, facts_of, load, save
 from tests.store.sources import MAIN, BytesSink
 from tests.store.updates import source, sparse, trained, weights
@@ -94,14 +96,9 @@ def run(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     keep_pages()
     told = facts_of("benchmarks.bench_engine", arguments)
-    rows = []
-    for kind in ("F32", "BF16"):
-        for update in UPDATES:
-            best = max(_measure(kind, update, discovery=True) for _ in range(chosen.rounds))
-            plain = max(_measure(kind, update, discovery=False) for _ in range(chosen.rounds))
-            rows.append([kind, update, *best, plain[0]])
-            print(*rows[-1], file=sys.stderr, flush=True)
-    told["load at end"] = load()
+    with held_memory(chosen.hold):
+        rows = [_row(kind, update, chosen.rounds) for kind in ("F32", "BF16") for update in UPDATES]
+    told |= {"held meanwhile": f"{chosen.hold:g} GiB", "load at end": load()}
     lines = [f"| dtype | update | {' | '.join(COLUMNS)} |", "| --- " * (len(COLUMNS) + 2) + "|"]
     for kind, update, cpu, wall, stored, read, without in rows:
         numbers = f"{cpu:.0f} | {wall:.0f} | {stored:.4f} | {read:.0f} | {without:.0f}"
@@ -110,10 +107,18 @@ def run(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     return text, {"facts": told, "columns": COLUMNS, "rows": rows}
 
 
+def _row(kind: str, update: str, rounds: int) -> list[Any]:
+    best = max(_measure(kind, update, discovery=True) for _ in range(rounds))
+    plain = max(_measure(kind, update, discovery=False) for _ in range(rounds))
+    print(kind, update, *best, plain[0], file=sys.stderr, flush=True)
+    return [kind, update, *best, plain[0]]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--one-core", action="store_true", help="keep all threads on one core")
+    parser.add_argument("--hold", type=float, default=0, help="GiB of memory to occupy")
     parser.add_argument("--dry", action="store_true", help="print only, keep no result")
     return parser
 
