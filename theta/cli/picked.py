@@ -1,13 +1,16 @@
-"""What ``cherry-pick`` and ``revert`` print, which differ in one word.
+"""What ``cherry-pick`` and ``revert`` share: they differ in the direction of the change.
 
-Owns their answers. Must not know how a change is applied.
+Owns their options, the dry run and their answers. Must not know how a change is applied.
 """
+
+from typing import Annotated, Literal
 
 import typer
 
 from theta.cli.outcomes import (
     conflict_as_json,
     print_conflicts,
+    print_plan,
     resolution_as_json,
     spell_counts,
 )
@@ -16,8 +19,59 @@ from theta.cli.terminal import Terminal
 from theta.repo import MergeAnswer, Repo
 from theta_store.ids import hex_id
 
+NEGATIVE = "conflicts are left, or nothing would change; nothing was written"
+Scale = Annotated[
+    float, typer.Option(help="So many times the change; other than 1, no name is exact.")
+]
+Message = Annotated[str | None, typer.Option("-m", "--message", help="The message.")]
+Mainline = Annotated[
+    int | None, typer.Option(help="Of a merge: the parent, from 1, it is a change of.")
+]
+Rules = Annotated[
+    list[str] | None,
+    typer.Option("--rule", help="'[FILE::]GLOB STRATEGY [name=value …]', for what is left."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")]
+Who = Annotated[str | None, typer.Option(help='"Name <mail>".')]
+Json = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
 
-def tell(
+
+def pick(
+    terminal: Terminal,
+    verb: Literal["cherry-pick", "revert"],
+    revision: str,
+    *,
+    scale: float,
+    message: str | None,
+    mainline: int | None,
+    rules: list[str] | None,
+    dry_run: bool,
+    author: str | None,
+    json: bool,
+) -> None:
+    """Apply a commit's change, or its opposite, and print what came of it."""
+    given = rules or ()
+    with terminal.open() as repo:
+        if dry_run:
+            back = verb == "revert"
+            plan = repo.plan_pick(revision, back=back, scale=scale, mainline=mainline)
+            decided = repo.decide_merge(plan, repo.pick_method(scale, given), look=False)
+            print_plan(terminal, verb, plan, decided, json=json)
+            return
+        apply = repo.cherry_pick if verb == "cherry-pick" else repo.revert
+        answer = apply(
+            revision,
+            author=terminal.author(repo, author),
+            scale=scale,
+            message=message,
+            mainline=mainline,
+            rules=given,
+            progress=terminal.progress(),
+        )
+        _tell(terminal, repo, verb, revision, answer, json=json)
+
+
+def _tell(
     terminal: Terminal, repo: Repo, verb: str, revision: str, answer: MergeAnswer, *, json: bool
 ) -> None:
     """Print the new commit, or the conflicts that are left: those end with 1."""
