@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.held_memory import held_memory
-from benchmarks.measured import about, facts_of, load, save
+from benchmarks.measured import about, facts_of, load, report
 from tests.store.sources import MAIN, BytesSink
 from tests.store.updates import source, sparse, trained, weights
 from theta.cli.allocator import keep_pages
@@ -123,13 +123,5 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> None:
-    """Measure, print the table, and keep it."""
-    text, values = run(sys.argv[1:])
-    print(text)
-    if "--dry" not in sys.argv:
-        save("engine_one_core" if "--one-core" in sys.argv else "engine", text, values)
-
-
 if __name__ == "__main__":
-    main()
+    report("engine_one_core" if "--one-core" in sys.argv else "engine", run)

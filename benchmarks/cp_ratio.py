@@ -25,7 +25,7 @@ from typing import Any
 
 from benchmarks.fixed_model import make_model, make_tuned
 from benchmarks.held_memory import held_memory
-from benchmarks.measured import THETA, Spent, about, facts_of, load, save, spend
+from benchmarks.measured import THETA, Spent, about, facts_of, load, report, spend
 
 STEPS = ("first commit", "checkout", "commit after a full fine-tune")
 TARGETS = {
@@ -192,13 +192,5 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> None:
-    """Measure, print the table, and keep it."""
-    text, values = run(sys.argv[1:])
-    print(text)
-    if "--dry" not in sys.argv:
-        save("cp_ratio", text, values)
-
-
 if __name__ == "__main__":
-    main()
+    report("cp_ratio", run)

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -62,6 +62,17 @@ def save(name: str, text: str, values: Mapping[str, Any], folder: Path = RESULTS
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.md").write_text(text)
     (folder / f"{name}.json").write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+
+
+def report(name: str, run: Callable[[Sequence[str]], tuple[str, Mapping[str, Any]]]) -> None:
+    """Run a benchmark with the words of the command line, print what it says, and keep it.
+
+    ``--dry`` among the words keeps nothing.
+    """
+    text, values = run(sys.argv[1:])
+    print(text)
+    if "--dry" not in sys.argv:
+        save(name, text, values)
 
 
 def about(title: str, told: Mapping[str, str]) -> str:

@@ -15,13 +15,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.watched import watch
+
 LAYER = {"q": (4096, 2048), "k": (1024, 2048), "up": (8192, 2048), "down": (2048, 8192)}
-SAMPLE_SECONDS = 0.01
 
 
 def make_model(folder: Path, layers: int, shards: int, moved: float = 0.0) -> None:
@@ -64,25 +64,8 @@ def _seed(name: str) -> int:
 
 def measured(*command: str, cwd: Path) -> tuple[float, int, str]:
     """Run a command; return seconds, the peak of RssAnon in bytes, and its output."""
-    start = time.monotonic()
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(command, cwd=cwd, stdout=output, stderr=sys.stderr)
-        peak = 0
-        while process.poll() is None:
-            peak = max(peak, _anonymous(process.pid))
-            time.sleep(SAMPLE_SECONDS)
-        if process.returncode:
-            raise SystemExit(f"{command} failed with {process.returncode}")
-        output.seek(0)
-        return time.monotonic() - start, peak, output.read()
-
-
-def _anonymous(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon")), 0)
+    taken = watch(command, cwd)
+    return taken.wall, taken.anonymous, taken.said
 
 
 def sums(folder: Path) -> dict[str, str]:

@@ -22,10 +22,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.measured import THETA, about, facts_of, load, save
+from benchmarks.measured import THETA, about, facts_of, load, report
 from benchmarks.merging.llama import Llama
-from benchmarks.merging.watched import Watched, watch
 from benchmarks.speed.programs import Programs
+from benchmarks.watched import Watched, watch
 
 PEERS = Path(".benchmarks/peers")
 MERGEKIT = ("torch==2.13.0", "mergekit==0.1.5")
@@ -173,13 +173,5 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> None:
-    """Measure, print the table, and keep it."""
-    text, values = run(sys.argv[1:])
-    print(text)
-    if "--dry" not in sys.argv:
-        save("merge_peers", text, values)
-
-
 if __name__ == "__main__":
-    main()
+    report("merge_peers", run)

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 
 from benchmarks.fixed_model import make_model, make_tuned
 from benchmarks.held_memory import held_memory
-from benchmarks.measured import THETA, about, facts_of, load, save
+from benchmarks.measured import THETA, about, facts_of, load, report
 
 STEPS = ("first commit", "full fine-tune")
 Timings = dict[str, Any]
@@ -99,13 +98,5 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> None:
-    """Measure, print the table, and keep it."""
-    text, values = run(sys.argv[1:])
-    print(text)
-    if "--dry" not in sys.argv:
-        save("stages", text, values)
-
-
 if __name__ == "__main__":
-    main()
+    report("stages", run)

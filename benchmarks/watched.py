@@ -5,6 +5,7 @@ Owns the clock and the sampling of /proc. Must not know what is run. Linux.
 
 import os
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -16,30 +17,32 @@ SAMPLE_SECONDS = 0.01
 
 @dataclass(frozen=True)
 class Watched:
-    """Seconds on the wall and of CPU, and bytes of anonymous memory at the peak."""
+    """Seconds on the wall and of CPU, bytes of anonymous memory at the peak, and what was said."""
 
     wall: float
     cpu: float
     anonymous: int
+    said: str
 
 
 def watch(command: Sequence[str], folder: Path) -> Watched:
     """Run a command to its end; a failure ends the benchmark with what it said."""
     start = time.perf_counter()
-    with subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as error:
+        process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=error)
         peaks = [0]
         sampler = threading.Thread(target=_sample, args=(process.pid, peaks))
         sampler.start()
-        said = process.stderr.read() if process.stderr else ""
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         sampler.join()
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}: {said[-400:]}")
-    return Watched(wall, usage.ru_utime + usage.ru_stime, max(peaks))
+        if process.returncode:
+            error.seek(0)
+            told = error.read()[-400:]
+            raise SystemExit(f"{' '.join(command)} ended with {process.returncode}: {told}")
+        out.seek(0)
+        return Watched(wall, usage.ru_utime + usage.ru_stime, max(peaks), out.read())
 
 
 def _sample(pid: int, peaks: list[int]) -> None:

@@ -1,1 +1,1 @@
-"""The parts of the merge benchmark: the models, and one child process watched."""
+"""The part of the merge benchmark: the models."""
