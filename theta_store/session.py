@@ -47,6 +47,7 @@ from theta_store.tensors import ByteSource, Source, put_blobs, put_here, put_ten
 if TYPE_CHECKING:
     from theta_store.chunks import Chunks
     from theta_store.derivations import Derivation
+    from theta_store.limits import Limits
     from theta_store.lineage import Lineage
     from theta_store.scratch import Scratch
 
@@ -115,14 +116,9 @@ class Session:
         self.stored_bytes = 0
 
     @property
-    def threads(self) -> int:
-        """Number of threads that work at once."""
-        return self._pool.limits.threads
-
-    @property
-    def memory(self) -> int:
-        """Bytes that may be in flight."""
-        return self._pool.limits.memory
+    def limits(self) -> "Limits":
+        """The threads and the memory that this session uses."""
+        return self._pool.limits
 
     def claim(self, id_: ChunkId) -> bool:
         """Say whether the caller has to store this chunk."""

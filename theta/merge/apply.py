@@ -161,11 +161,11 @@ def _compute(
 ) -> None:
     progress.begin("merging", sum(work.size for work in works))
     left = [work for work in works if not _found(merged, work, finished, progress)]
-    held = Held(session.memory // 2)
+    held = Held(session.limits.memory // 2)
     for work in left:
         if isinstance(work.source, MergedSource):
             work.source.held = held
-    sources = prepared_ahead([work.source for work in left], session.threads)
+    sources = prepared_ahead([work.source for work in left], session.limits.threads)
     items = ((f"{number}", source) for number, source in enumerate(sources))
     for stored in session.put_tensors(items, hints=lambda name: left[int(name)].hints):
         work = left[int(stored.name)]
