@@ -4,12 +4,16 @@ Owns the sample (runs at four places) and the entropies. Pure; must not know cod
 are bytes; they guide a choice and are never trusted for more.
 """
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from theta_store.scratch import Bytes
+
+Words = NDArray[np.unsignedinteger[Any]]
 
 PLACES = 4
 # Above this share of changed words a bitmap says nothing that the words do not.
@@ -19,11 +23,18 @@ WORDS_PER_PLACE = 1024
 WORTH = 0.97
 # Rare symbols are packed four to a byte before they are coded.
 _HUFFMAN_FLOOR = 1 / 32
+# n log2 n for each count that a sample can have; 0 for 0.
+_N_LOG_N = np.arange(PLACES * WORDS_PER_PLACE + 1, dtype=np.float64)
+_N_LOG_N[1:] *= np.log2(_N_LOG_N[1:])
+_N_LOG_N.setflags(write=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """Estimated bytes of a residual, dense and as a bitmap; ``unchanged`` is a share of words."""
+    """Estimated bytes of a residual, dense and as a bitmap; ``unchanged`` is a share of words.
+
+    ``bitmap`` is infinite where a bitmap says nothing that the words do not.
+    """
 
     dense: float
     bitmap: float
@@ -35,16 +46,13 @@ class Residual:
         return min(self.dense, self.bitmap)
 
 
-def sample(plain: Bytes, width: int) -> Bytes:
-    """Return whole words from four places, or all of a small chunk, as rows of ``width`` bytes."""
-    words = len(plain) // width
-    run = WORDS_PER_PLACE
-    if words <= PLACES * run:
-        return plain[: words * width].reshape(-1, width)
-    starts = [(words - run) * place // (PLACES - 1) for place in range(PLACES)]
-    return np.concatenate(
-        [plain[start * width : (start + run) * width].reshape(-1, width) for start in starts]
-    )
+def sample(plain: Bytes, width: int) -> Words:
+    """Return the whole words of four places, evenly spaced, or all of a small chunk: a view."""
+    count, run, word = len(plain) // width, WORDS_PER_PLACE, f"<u{width}"
+    if count <= PLACES * run:
+        return plain[: count * width].view(word).reshape(1, -1)
+    step = (count - run) // (PLACES - 1) * width
+    return np.ndarray((PLACES, run), word, plain, strides=(step, width))
 
 
 def alone(plain: Bytes, width: int) -> float:
@@ -54,43 +62,41 @@ def alone(plain: Bytes, width: int) -> float:
 
 def residual(plain: Bytes, guess: Bytes, width: int) -> Residual:
     """Return the estimated bytes of what a guess misses."""
-    missed = zigzag(sample(plain, width), sample(guess, width), width)
-    # Whole words are compared: numpy looks at rows of bytes one by one.
-    changed = missed.view(f"<u{width}").reshape(-1) != 0
-    share = int(np.count_nonzero(changed)) / max(len(missed), 1)
+    missed = zigzag(sample(plain, width), sample(guess, width))
+    share = int(np.count_nonzero(missed)) / max(missed.size, 1)
     dense = _planes(missed) * len(plain)
     if share > MOSTLY:
-        return Residual(dense, dense, 1 - share)
+        return Residual(dense, math.inf, 1 - share)
     packed = max(_binary_entropy(share) / 8, _HUFFMAN_FLOOR / 8) / width
-    planes = _planes(missed[np.flatnonzero(changed)])
+    planes = _planes(missed[missed != 0])
     return Residual(dense, (packed + share * planes) * len(plain), 1 - share)
 
 
-def zigzag(plain: Bytes, guess: Bytes, width: int) -> Bytes:
-    """Return the zigzagged wrap-around difference of rows of ``width`` bytes."""
-    word, signed = f"<u{width}", f"<i{width}"
-    left = np.ascontiguousarray(plain).view(word)
-    right = np.ascontiguousarray(guess).view(word)
-    step = (left - right).view(signed)
-    folded: NDArray[np.unsignedinteger] = (step << 1) ^ (step >> (8 * width - 1))
-    return folded.view(np.uint8).reshape(-1, width)
+def zigzag(words: Words, guess: Words) -> Words:
+    """Return the zigzagged wrap-around difference of words."""
+    missed: Words = words - guess
+    sign = missed.view(f"<i{missed.itemsize}") >> (8 * missed.itemsize - 1)
+    missed += missed
+    missed ^= sign.view(missed.dtype)
+    return missed
 
 
-def _planes(rows: Bytes) -> float:
-    """Return the share of their bytes that rows take when each plane is entropy coded."""
-    if not len(rows):
+def _planes(words: Words) -> float:
+    """Return the share of their bytes that words take when each plane is entropy coded."""
+    count, width = words.size, words.itemsize
+    if not count:
         return 0.0
-    shares = [_plane(rows[:, place]) for place in range(rows.shape[1])]
-    return sum(shares) / len(shares)
+    rows = np.ascontiguousarray(words).view(np.uint8).reshape(-1, width)
+    counts = np.array([np.bincount(rows[:, place], minlength=256) for place in range(width)])
+    information = math.log2(count) - _N_LOG_N[counts].sum(axis=1) / count
+    constant = counts.max(axis=1) == count
+    shares = map(_share, (information / 8).tolist(), constant.tolist())
+    return sum(shares) / width
 
 
-def _plane(plane: Bytes) -> float:
-    counts = np.bincount(plane, minlength=256)
-    counts = counts[counts > 0]
-    if len(counts) == 1:
+def _share(entropy: float, constant: bool) -> float:
+    if constant:
         return 0.0
-    shares = counts / len(plane)
-    entropy = float(-(shares * np.log2(shares)).sum()) / 8
     return 1.0 if entropy >= WORTH else max(entropy, _HUFFMAN_FLOOR)
 
 

@@ -14,6 +14,8 @@ from theta_store.errors import ForeignRepository, MalformedRecord
 
 ROW_VERSION = 1
 NO_PREDICTOR = 0
+# No volume has this number: the form stores nothing.
+NO_VOLUME = 0
 
 
 class Need(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -44,6 +46,11 @@ class Form(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     depth: int
     needs: tuple[Need, ...]
     born: int
+
+    @property
+    def has_payload(self) -> bool:
+        """Whether a volume holds something of it; else the chunk is its guess, in volume 0."""
+        return self.stored > 0
 
 
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic")

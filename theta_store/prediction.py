@@ -19,6 +19,7 @@ from theta_store.ids import ChunkId, RecordId
 from theta_store.predictors import (
     CAST,
     LOW_RANK,
+    PIECES,
     RESCALE,
     ROWS,
     SAME,
@@ -45,9 +46,9 @@ class NeedSource(Protocol):
         """Return bytes of a needed tensor."""
 
 
-def join_head(params: bytes, residual: bytes | memoryview) -> bytes:
-    """Return the payload of a predicted chunk."""
-    return b"".join((len(params).to_bytes(_LENGTH, "little"), params, residual))
+def head_of(params: bytes) -> bytes:
+    """Return what stands in front of a predicted chunk's residual."""
+    return len(params).to_bytes(_LENGTH, "little") + params
 
 
 def split_head(payload: memoryview) -> tuple[memoryview, memoryview]:
@@ -159,6 +160,18 @@ def _low_rank(
     )
 
 
+def _pieces(
+    params: bytes | memoryview,
+    needs: Sequence[Need],
+    size: int,  # noqa: ARG001 - the table's signature
+    source: NeedSource,
+) -> Bytes:
+    if len(params) or not needs:
+        raise IntegrityError("the predictor pieces has needs and no parameters")
+    pieces = [read_need(need, source) for need in needs]
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+
 def _exactly(needs: Sequence[Need], count: int) -> Sequence[Need]:
     if len(needs) != count:
         raise IntegrityError(f"a predictor has {len(needs)} needs, not {count}")
@@ -182,4 +195,5 @@ _PREDICTORS = {
     RESCALE: _rescale,
     LOW_RANK: _low_rank,
     WEIGHTED_SUM: _weighted_sum,
+    PIECES: _pieces,
 }

@@ -30,7 +30,7 @@ from theta_store.dtypes import DType
 from theta_store.errors import ForeignRepository, IntegrityError
 from theta_store.forms import NO_PREDICTOR, Form, Need
 from theta_store.ids import ChunkId
-from theta_store.prediction import NeedSource, join_head, predict, split_head
+from theta_store.prediction import NeedSource, head_of, predict, split_head
 from theta_store.scratch import Bytes, Scratch
 
 Level = Literal["fast", "max"]
@@ -169,7 +169,8 @@ def _forms(
     level: Level,
     scratch: Scratch,
 ) -> list[EncodedForm]:
-    quick = _BITMAP if found.bitmap < found.dense else _DELTA
+    # Where one plane alone differs, both have the same entropy and are told apart by rounding only.
+    quick = _BITMAP if found.bitmap < found.dense + 1 else _DELTA
     guess = Guess(candidate.plain)
     forms = [_encode(plain, candidate, guess, quick, dtype, scratch)]
     code = exponent_code(dtype)
@@ -188,7 +189,8 @@ def _encode(
     dtype: DType,
     scratch: Scratch,
 ) -> EncodedForm:
-    residual = codec.encode(plain, guess, dtype=dtype, scratch=scratch)
+    head = head_of(candidate.params)
+    payload = codec.encode(plain, guess, dtype=dtype, scratch=scratch, head=head)
     needs = candidate.needs
     if guess.key is not None and candidate.key is not None:
         needs = (*needs, Need("chunk", candidate.key, 0, len(plain)))
@@ -196,7 +198,7 @@ def _encode(
         codec.number,
         codec.version,
         dtype.width,
-        join_head(candidate.params, residual),
+        payload,
         candidate.predictor,
         candidate.params,
         needs,

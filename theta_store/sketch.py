@@ -109,7 +109,7 @@ class Sampler:
         """Take the plain bytes at ``start``, whole elements; they are not kept."""
         size = self.row.nbytes
         first, last = start // size, (start + len(plain)) // size
-        low, high = np.searchsorted(self.positions, (first, last))
+        low, high = self.positions.searchsorted(first), self.positions.searchsorted(last)
         if low < high:
             words = np.frombuffer(plain, np.uint8).reshape(-1, size)
             self.elements[low:high] = words[self.positions[low:high] - first]

@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from tests.store.test_forms_round_trip import Memory
-from theta_store.codecs import RESIDUAL, Guess
+from theta_store.codecs import RESIDUAL, Guess, exact
 from theta_store.dtypes import dtype
 from theta_store.forms import Form, Need, encode_form
 from theta_store.ids import chunk_id
-from theta_store.prediction import join_head, predict
+from theta_store.prediction import head_of, predict
 from theta_store.predictors import (
     CAST,
     LOW_RANK,
+    PIECES,
     RESCALE,
     ROWS,
     SAME,
@@ -65,6 +66,8 @@ def cases(memory: Memory) -> Iterator[tuple[str, str, Made]]:
         yield f"low-rank-{formula}", "F32", (LOW_RANK, head, (base, *factors))
     thirds = encode_head(weighted_sum.Head(1, "F32", (0.25, 0.75)))
     yield "weighted-sum", "F32", (WEIGHTED_SUM, thirds, (base, other))
+    pieces = (Need("chunk", base.id, 400, 1000), Need("chunk", other.id, 0, 1320))
+    yield "pieces", "F32", (PIECES, b"", pieces)
 
 
 def make(name: str, kind: str, made: Made, memory: Memory, codec_id: str) -> dict[str, object]:
@@ -80,7 +83,7 @@ def make(name: str, kind: str, made: Made, memory: Memory, codec_id: str) -> dic
     key = memory.add(plain.tobytes()[::-1]) if codec_id == "sorted" else None
     guessed = Guess(guess, None if key is None else memory.plain[key.id])
     residual = codec.encode(plain.data, guessed, dtype=row, scratch=scratch)
-    payload = join_head(params, residual)
+    payload = head_of(params) + residual
     all_needs = needs if key is None else (*needs, key)
     form = Form(
         1,
@@ -103,6 +106,21 @@ def make(name: str, kind: str, made: Made, memory: Memory, codec_id: str) -> dic
     }
 
 
+def make_piece(memory: Memory) -> dict[str, object]:
+    """Return a piece of a cluster, which has no payload, as it is written down."""
+    whole = memory.add(_values(8, 64, 20).tobytes())
+    need = Need("chunk", whole.id, 1600, 3200)
+    plain = memory.plain[whole.id][1600:3200].tobytes()
+    form = Form(0, PIECES, exact.NUMBER, exact.VERSION, 4, 1600, 0, 1, (need,), 7)
+    return {
+        "name": "pieces × exact",
+        "id": chunk_id(plain).hex(),
+        "row": encode_form(form).hex(),
+        "payload": "",
+        "needs": {whole.id.hex(): memory.plain[whole.id].tobytes().hex()},
+    }
+
+
 def main() -> None:
     """Write the forms that have no file yet."""
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -113,6 +131,9 @@ def main() -> None:
             if not path.exists():
                 form = make(name, kind, made, memory, codec.id)
                 path.write_text(json.dumps(form, indent=1) + "\n")
+    path = FOLDER / "pieces-exact.json"
+    if not path.exists():
+        path.write_text(json.dumps(make_piece(Memory()), indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -70,6 +70,17 @@ def test_updates_are_recognised(store: Store, update: str, kind: str) -> None:
     assert stored < share * len(new.data)
 
 
+def test_a_base_that_only_begins_the_same_is_not_taken_for_the_very_bytes(store: Store) -> None:
+    new = source(trained(BASE, 2))
+    begins = bytearray(source(weights(8, 700, 512)).data)
+    for start in range(0, len(begins), 1 << 20):
+        begins[start : start + (1 << 16)] = new.data[start : start + (1 << 16)]
+    first, _ = put(store, BytesSource("F32", BASE.shape, bytes(begins)))
+    near, _ = put(store, source(BASE))
+    _, stored = put(store, new, Base(first), Base(near))
+    assert stored < 0.6 * len(new.data)
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 def test_a_rescaled_matrix_is_recognised(store: Store, axis: int) -> None:
     base, _ = put(store, source(BASE))

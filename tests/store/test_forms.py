@@ -25,6 +25,7 @@ ROWS = [
         (Need("chunk", bytes(range(32)), 0, 0), Need("tensor", b"\xff" * 32, 4096, 1 << 40)),
         1 << 33,
     ),
+    Form(0, 7, 6, 1, 2, 8192, 0, 1, (Need("chunk", bytes(range(32)), 16384, 24576),), 77),
 ]
 numbers = st.integers(0, 2**63)
 needs = st.builds(

@@ -3,6 +3,7 @@
 ``make thorough`` runs 10,000 cases.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -16,10 +17,11 @@ from theta_store.codecs.exponents import Order, exponent_code, order_of
 from theta_store.dtypes import DTYPES, DType
 from theta_store.forms import Form, Need
 from theta_store.ids import ChunkId, RecordId, chunk_id
-from theta_store.prediction import join_head, predict
+from theta_store.prediction import head_of, predict
 from theta_store.predictors import (
     CAST,
     LOW_RANK,
+    PIECES,
     RESCALE,
     ROWS,
     SAME,
@@ -90,7 +92,7 @@ Made = tuple[int, bytes, tuple[Need, ...]]
 def claims(draw: st.DrawFn, memory: Memory, row: DType, shape: tuple[int, int]) -> Made:
     """Return a predictor with parameters and needs that fit a chunk of this matrix."""
     size = row.size_of(shape)
-    able = [SAME, ROWS]
+    able = [SAME, ROWS, PIECES]
     if row.name in COMPUTABLE:
         able += [CAST, RESCALE, LOW_RANK, WEIGHTED_SUM]
     which = draw(st.sampled_from(able))
@@ -98,6 +100,8 @@ def claims(draw: st.DrawFn, memory: Memory, row: DType, shape: tuple[int, int]) 
         return SAME, b"", (memory.add(draw(bits(size))),)
     if which == ROWS:
         return draw(_rows(memory, row, shape))
+    if which == PIECES:
+        return PIECES, b"", draw(_pieces(memory, size))
     if which == CAST:
         base = DTYPES[draw(st.sampled_from([name for name in COMPUTABLE if name != row.name]))]
         need = memory.add(draw(bits(base.size_of(shape))), "tensor")
@@ -107,6 +111,17 @@ def claims(draw: st.DrawFn, memory: Memory, row: DType, shape: tuple[int, int]) 
         weights = tuple(draw(st.sampled_from([0.5, 1 / 3, -1.0, 1e30])) for _ in parts)
         return WEIGHTED_SUM, encode_head(weighted_sum.Head(1, row.name, weights)), parts
     return draw(_scaled(memory, row, shape) if which == RESCALE else _updated(memory, row, shape))
+
+
+@st.composite
+def _pieces(draw: st.DrawFn, memory: Memory, size: int) -> tuple[Need, ...]:
+    cuts = sorted(draw(st.sets(st.integers(1, size - 1), max_size=3))) if size > 1 else []
+    found = []
+    for left, right in itertools.pairwise((0, *cuts, size)):
+        before, after = draw(st.integers(0, 9)), draw(st.integers(0, 9))
+        whole = memory.add(draw(bits(before + right - left + after)))
+        found.append(Need("chunk", whole.id, before, before + right - left))
+    return tuple(found)
 
 
 @st.composite
@@ -177,7 +192,7 @@ def _check(
     all_needs: Sequence[Need] = (*needs, memory.add(key)) if is_sorted else needs
     guessed = Guess(guess, np.frombuffer(key, np.uint8) if is_sorted else None)
     residual = codec.encode(memoryview(plain), guessed, dtype=row, scratch=SCRATCH)
-    payload = join_head(params, residual)
+    payload = head_of(params) + residual
     form = Form(
         1,
         predictor,

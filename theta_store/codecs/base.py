@@ -49,9 +49,9 @@ class ResidualCodec(Protocol):
     version: int
 
     def encode(
-        self, plain: memoryview, guess: Guess, *, dtype: DType, scratch: Scratch
-    ) -> bytes | memoryview:
-        """Return the payload; it may live in ``scratch`` until the next call."""
+        self, plain: memoryview, guess: Guess, *, dtype: DType, scratch: Scratch, head: bytes = b""
+    ) -> bytes:
+        """Return the payload with ``head`` in front of it."""
 
     def decode(
         self, payload: memoryview, guess: Guess, out: memoryview, *, width: int, scratch: Scratch

@@ -51,9 +51,12 @@ class Bitmap:
     version = 1
 
     def encode(
-        self, plain: memoryview, guess: Guess, *, dtype: DType, scratch: Scratch
-    ) -> bytes | memoryview:
-        """Code where words changed, as a map or as gaps, whichever is smaller, and by how much."""
+        self, plain: memoryview, guess: Guess, *, dtype: DType, scratch: Scratch, head: bytes = b""
+    ) -> bytes:
+        """Code where words changed, as a map or as gaps, whichever is smaller, and by how much.
+
+        ``head`` goes in front.
+        """
         check_guess(guess, len(plain))
         words, guessed = words_of(plain, dtype.width), words_of(guess.plain, dtype.width)
         changed = scratch.array("changed", len(words)).view(np.bool_)
@@ -65,7 +68,7 @@ class Bitmap:
             mode, coded = min((mode, coded), (GAPS, gaps), key=lambda choice: _size(choice[1]))
         missed = _differences(words, guessed, positions, scratch)
         coded = coded + encode_words(missed, scratch, encode_skewed, "word")
-        head = _HEAD.pack(mode, len(positions))
+        head += _HEAD.pack(mode, len(positions))
         planes = (data for _, data in coded)
         return b"".join((head, pack_entries(coded), *planes, tail_of(plain, dtype.width)))
 

@@ -35,13 +35,14 @@ class Delta:
     version = 1
 
     def encode(
-        self, plain: memoryview, guess: Guess, *, dtype: DType, scratch: Scratch
-    ) -> bytes | memoryview:
-        """Code the planes of what the guess missed."""
+        self, plain: memoryview, guess: Guess, *, dtype: DType, scratch: Scratch, head: bytes = b""
+    ) -> bytes:
+        """Code the planes of what the guess missed; ``head`` goes in front."""
         words = difference(plain, guess, dtype.width, scratch)
         coded = encode_words(words, scratch, encode_skewed, "word")
         planes = (data for _, data in coded)
-        return b"".join((bytes((MODE,)), pack_entries(coded), *planes, tail_of(plain, dtype.width)))
+        head += bytes((MODE,))
+        return b"".join((head, pack_entries(coded), *planes, tail_of(plain, dtype.width)))
 
     def decode(
         self, payload: memoryview, guess: Guess, out: memoryview, *, width: int, scratch: Scratch

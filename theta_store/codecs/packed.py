@@ -16,18 +16,25 @@ import struct
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from theta_store.codecs.places import places
 from theta_store.codecs.plane import (
+    CONSTANT,
     Coded,
     Plane,
     decode_plane,
     encode_plane,
+    encode_shrinking,
+    is_constant,
     pack_entries,
     unpack_entries,
 )
+from theta_store.codecs.words import take_place
 from theta_store.errors import IntegrityError
 from theta_store.scratch import Bytes, Scratch
+
+Flags = NDArray[np.bool_]
 
 PACKED = 3
 ESCAPE = 3
@@ -47,23 +54,25 @@ def encode_skewed(plane: Bytes, scratch: Scratch, bounds: Sequence[int] = ()) ->
 
     ``bounds`` as in `encode_plane`. Bytes of kind raw are the plane's own memory.
     """
+    if len(plane) and is_constant(plane):
+        return CONSTANT, plane[:1].tobytes()
     ends = [*bounds] or [len(plane)]
-    large = scratch.array("large", len(plane))
-    np.greater_equal(plane, ESCAPE, out=large.view(np.bool_))
-    split = _split(large, ends)
-    if len(plane) - split < LEAST_BYTES or plane.min() == plane.max():
+    large = scratch.array("large", len(plane)).view(np.bool_)
+    split, count = _split(plane, large, ends)
+    if len(plane) - split < LEAST_BYTES:
         return encode_plane(plane, scratch, bounds)
-    later = plane[split:]
-    escapes = later[places(large[split:].view(np.bool_))] - np.uint8(ESCAPE)
-    front = np.concatenate([plane[:split], escapes]) if len(escapes) else plane[:split]
-    packed = _pack(later, large[split:], scratch)
+    later, front = plane[split:], plane[:split]
+    if count:
+        escapes = later[places(large[split:], count)] - np.uint8(ESCAPE)
+        front = np.concatenate([front, escapes])
+    packed = _pack(later, large[split:] if count else None, scratch)
     inside = sorted({end for end in ends if end < split} | {split, len(front)} - {0})
     cuts = [(end - split) // 4 for end in ends if split < end < len(plane)]
     planes = [
         encode_plane(front, scratch, inside),
-        encode_plane(packed, scratch, [*cuts, len(packed)]),
+        encode_shrinking(packed, scratch, [*cuts, len(packed)]),
     ]
-    head = _HEAD.pack(split, len(escapes))
+    head = _HEAD.pack(split, count)
     return PACKED, b"".join((head, pack_entries(planes), planes[0][1], planes[1][1]))
 
 
@@ -97,31 +106,52 @@ def decode_skewed(kind: int, data: memoryview, size: int, scratch: Scratch) -> P
     return plane
 
 
-def _split(large: Bytes, ends: Sequence[int]) -> int:
-    """Return where the last run of groups with few escapes begins; ``large`` is 1 for an escape."""
+def _split(plane: Bytes, large: Flags, ends: Sequence[int]) -> tuple[int, int]:
+    """Return where the last run of groups with few escapes begins, and how many it has.
+
+    From there on ``large`` marks them.
+    """
     starts = [0, *ends[:-1]]
-    split = len(large)
+    split, found = len(plane), 0
     for start, end in zip(reversed(starts), reversed(ends), strict=True):
-        if np.count_nonzero(large[start:end]) > FEW_ESCAPES * (end - start):
+        count = _mark(plane[start:end], large[start:end])
+        if count is None:
             break
-        split = start
-    return split
+        split, found = start, found + count
+    return split, found
 
 
-def _pack(later: Bytes, large: Bytes, scratch: Scratch) -> Bytes:
-    """Return two bits per byte, no more than 3 of each; ``large``, 1 for more, is overwritten."""
+def _mark(group: Bytes, large: Flags) -> int | None:
+    """Mark the escapes of a group and count them; None where they are not few.
+
+    To see that there are many a quarter of the group is mostly enough.
+    """
+    most, quarter, count = FEW_ESCAPES * len(group), len(group) // 4, 0
+    for part in (slice(quarter), slice(quarter, None)):
+        np.greater_equal(group[part], ESCAPE, out=large[part])
+        count += int(np.count_nonzero(large[part]))
+        if count > most:
+            return None
+    return count
+
+
+def _pack(later: Bytes, large: Flags | None, scratch: Scratch) -> Bytes:
+    """Return two bits per byte, no more than 3 of each; ``large`` marks more and is overwritten."""
     size = -(-len(later) // 4)
     symbols = scratch.array("symbols", 4 * size)
-    # All ones for an escape. Numpy has vector code for these, not for a minimum with a number.
-    np.negative(large, out=large)
-    np.bitwise_or(later, large, out=symbols[: len(later)])
     symbols[len(later) :] = 0
     four = symbols.view("<u4")
-    np.bitwise_and(four, _LOW_BITS, out=four)
+    if large is None:
+        symbols[: len(later)] = later
+    else:
+        # All ones for an escape. Numpy has vector code for these, not for a minimum with a number.
+        ones = large.view(np.uint8)
+        np.negative(ones, out=ones)
+        np.bitwise_or(later, ones, out=symbols[: len(later)])
+        np.bitwise_and(four, _LOW_BITS, out=four)
     np.multiply(four, _GATHER, out=four)
-    np.right_shift(four, 24, out=four)
     packed = scratch.array("packed", size)
-    np.copyto(packed, four, casting="unsafe")
+    take_place(four, 3, packed)
     return packed
 
 

@@ -15,23 +15,25 @@ MANY = 0.1
 FEW = 1 << 14
 
 
-def places(flags: NDArray[np.bool_]) -> Places:
-    """Return the places of the flags that are set, ascending.
+def places(flags: NDArray[np.bool_], count: int | None = None) -> Places:
+    """Return the places of the flags that are set, ascending; ``count``: how many these are.
 
     Four flags are first looked at as one word, then only the words that are not zero.
     """
     if len(flags) <= FEW:
         return flags.nonzero()[0]
-    count, whole = int(np.count_nonzero(flags)), len(flags) // 4 * 4
+    if count is None:
+        count = int(np.count_nonzero(flags))
+    whole = len(flags) // 4 * 4
     if count > MANY * len(flags) or count == 0:
-        return np.flatnonzero(flags)
+        return flags.nonzero()[0]
     fours = flags[:whole].view("<u4")
-    words: Places = np.flatnonzero(fours != 0)
-    inner = np.flatnonzero(fours[words].view(np.bool_))
+    words: Places = (fours != 0).nonzero()[0]
+    inner = fours[words].view(np.bool_).nonzero()[0]
     found: Places = words[inner >> 2]
     found <<= 2
     inner &= 3
     found += inner
     if whole == len(flags):
         return found
-    return np.concatenate([found, np.flatnonzero(flags[whole:]) + whole])
+    return np.concatenate([found, flags[whole:].nonzero()[0] + whole])

@@ -38,15 +38,28 @@ def encode_plane(plane: Bytes, scratch: Scratch, bounds: Sequence[int] = ()) -> 
     size = len(plane)
     if size == 0:
         return RAW, b""
-    probe = _probe(plane)
-    if probe.min() == probe.max() and plane.min() == plane.max():
+    if is_constant(plane):
         return CONSTANT, plane[:1].tobytes()
+    probe = _probe(plane)
     tried = huffman(probe.data, scratch)
     if len(tried) >= WORTH * len(probe):
         return RAW, plane.data
     whole = probe is plane and len(bounds) < 2
     frame = tried if whole else _frame(plane, bounds, scratch)
-    return (FRAME, frame) if len(frame) < WORTH * size else (RAW, plane.data)
+    return _smaller(frame, plane)
+
+
+def encode_shrinking(plane: Bytes, scratch: Scratch, bounds: Sequence[int] = ()) -> Coded:
+    """Return the same as `encode_plane` for a plane that a probe would only delay."""
+    if is_constant(plane):
+        return CONSTANT, plane[:1].tobytes()
+    return _smaller(_frame(plane, bounds, scratch), plane)
+
+
+def is_constant(plane: Bytes) -> bool:
+    """Say whether all bytes of a plane, which has some, are the same."""
+    first = plane[0]
+    return bool(first == plane[-1] and first == plane.max() and first == plane.min())
 
 
 def decode_plane(kind: int, data: memoryview, size: int, scratch: Scratch) -> Plane:
@@ -85,8 +98,13 @@ def unpack_entries(
 def _probe(plane: Bytes) -> Bytes:
     if len(plane) <= PROBES * PROBE_BYTES:
         return plane
-    starts = np.linspace(0, len(plane) - PROBE_BYTES, PROBES).astype(int)
+    last = len(plane) - PROBE_BYTES
+    starts = (last * place // (PROBES - 1) for place in range(PROBES))
     return np.concatenate([plane[start : start + PROBE_BYTES] for start in starts])
+
+
+def _smaller(frame: bytes, plane: Bytes) -> Coded:
+    return (FRAME, frame) if len(frame) < WORTH * len(plane) else (RAW, plane.data)
 
 
 def _frame(plane: Bytes, bounds: Sequence[int], scratch: Scratch) -> bytes:

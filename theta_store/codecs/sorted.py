@@ -43,9 +43,9 @@ class Sorted:
     version = 1
 
     def encode(
-        self, plain: memoryview, guess: Guess, *, dtype: DType, scratch: Scratch
-    ) -> bytes | memoryview:
-        """Sort what the guess missed by the key's exponents and code its planes.
+        self, plain: memoryview, guess: Guess, *, dtype: DType, scratch: Scratch, head: bytes = b""
+    ) -> bytes:
+        """Sort what the guess missed by the key's exponents and code its planes behind ``head``.
 
         A guess without a key, or a dtype without exponents, is a `UsageError`.
         """
@@ -54,7 +54,7 @@ class Sorted:
             raise UsageError(f"a residual of {dtype.name} cannot be sorted without exponents")
         check_guess(guess, len(plain))
         order = guess.order or order_of(guess.key, code, dtype.width, scratch)
-        return encode_in_order(plain, guess, order, scratch)
+        return encode_in_order(plain, guess, order, scratch, head)
 
     def decode(
         self, payload: memoryview, guess: Guess, out: memoryview, *, width: int, scratch: Scratch
@@ -70,9 +70,9 @@ class Sorted:
 
 
 def encode_in_order(
-    plain: memoryview, guess: Guess, order: Order, scratch: Scratch
-) -> bytes | memoryview:
-    """Return the payload of a chunk whose guess's key has this order."""
+    plain: memoryview, guess: Guess, order: Order, scratch: Scratch, head: bytes = b""
+) -> bytes:
+    """Return the payload of a chunk whose guess's key has this order, behind ``head``."""
     words = difference(plain, guess, order.width, scratch)
     if len(words) != len(order.positions):
         raise UsageError("an order of another length than the chunk")
@@ -85,7 +85,7 @@ def encode_in_order(
 
     coded = encode_words(ordered, scratch, encode, "word")
     planes = (data for _, data in coded)
-    head = bytes((MODE, order.code))
+    head += bytes((MODE, order.code))
     return b"".join((head, pack_entries(coded), *planes, tail_of(plain, order.width)))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from theta_store.codecs.plane import CONSTANT, Coded, Plane
+from theta_store.codecs.plane import Coded, Plane
 from theta_store.codecs.residual import Words, words_in
 from theta_store.scratch import Bytes, Scratch
 
@@ -20,18 +20,22 @@ Decode = Callable[[int, memoryview, int, Scratch], Plane]
 
 
 def encode_words(words: Words, scratch: Scratch, encode: Encode, role: str) -> list[Coded]:
-    """Return each plane of contiguous words, coded; raw ones live in scratch under ``role``.
+    """Return each plane of contiguous words, coded; raw ones live in scratch under ``role``."""
+    places = range(words.itemsize)
+    return [encode(_plane(words, place, scratch, role), scratch) for place in places]
 
-    A plane above the highest bit of all words costs nothing.
-    """
-    highest = int(np.bitwise_or.reduce(words)) if len(words) else 1
-    coded: list[Coded] = []
-    for place in range(words.itemsize):
-        if highest >> 8 * place == 0 and len(words):
-            coded.append((CONSTANT, b"\0"))
-        else:
-            coded.append(encode(_plane(words, place, scratch, role), scratch))
-    return coded
+
+def take_place(words: Words, place: int, plane: Bytes) -> None:
+    """Fill a plane with the bytes of one place of contiguous words."""
+    if not place:
+        np.copyto(plane, words, casting="unsafe")
+    elif len(words):
+        # The lowest bytes of words that begin in the middle of these: numpy has vector code for
+        # narrowing words wherever they lie, not for bytes at strides.
+        source = words.view(np.uint8)
+        inner = source[place : place - words.itemsize].view(words.dtype)
+        np.copyto(plane[:-1], inner, casting="unsafe")
+        plane[-1] = source[place - words.itemsize]
 
 
 def decode_words(
@@ -47,11 +51,7 @@ def _plane(words: Words, place: int, scratch: Scratch, role: str) -> Bytes:
         return words.view(np.uint8)
     # A role of its own per place: raw planes live in scratch until the payload is joined.
     plane = scratch.array(f"{role} plane {place}", len(words))
-    if place:
-        moved = words_in(scratch, "moved words", len(words), words.itemsize)
-        words = np.right_shift(words, 8 * place, out=moved)
-    # Shift and narrow: numpy has vector code for these, not for bytes at strides.
-    np.copyto(plane, words, casting="unsafe")
+    take_place(words, place, plane)
     return plane
 
 
@@ -84,7 +84,10 @@ def _raise(upper: Words | int, shift: int, words: Words, scratch: Scratch) -> No
         if upper:
             np.bitwise_or(words, words.dtype.type(upper << shift), out=words)
         return
-    moved = words_in(scratch, "moved words", len(words), words.itemsize)
-    moved[:] = upper
-    np.left_shift(moved, shift, out=moved)
-    np.bitwise_or(words, moved, out=words)
+    # Written so many bytes further on, each is shifted: the part of it that lies in the word after
+    # its own is zero.
+    gap, size = shift // 8, len(words) * words.itemsize
+    moved = scratch.array("moved words", gap + size)
+    moved[:gap] = 0
+    moved[gap:].view(words.dtype)[:] = upper
+    np.bitwise_or(words, moved[:size].view(words.dtype), out=words)

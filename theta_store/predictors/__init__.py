@@ -3,4 +3,4 @@
 Owns the numbers, which are on disk. Pure: must not know the store, payload or codecs.
 """
 
-NONE, SAME, ROWS, CAST, RESCALE, LOW_RANK, WEIGHTED_SUM = range(7)
+NONE, SAME, ROWS, CAST, RESCALE, LOW_RANK, WEIGHTED_SUM, PIECES = range(8)

@@ -19,10 +19,10 @@ from tests.store.codecs.residuals import (
     pair,
     sizes,
 )
-from theta_store.codecs import Delta, Guess, Planes
+from theta_store.codecs import Bitmap, Delta, Guess, Planes, ResidualCodec, Sorted
 from theta_store.codecs.frames import huffman
 from theta_store.codecs.packed import PACKED, decode_skewed, encode_skewed
-from theta_store.codecs.plane import CONSTANT, FRAME, RAW, pack_entries
+from theta_store.codecs.plane import CONSTANT, FRAME, RAW, pack_entries, unpack_entries
 from theta_store.dtypes import DTYPES
 from theta_store.errors import IntegrityError
 
@@ -108,6 +108,23 @@ def test_packing_goes_below_one_bit_a_byte() -> None:
     entropy = -(0.2 * np.log2(0.2) + 0.8 * np.log2(0.8)) / 8
     assert kind == PACKED
     assert len(data) < 1.05 * entropy * len(plane) < 0.8 * len(huffman(plane.data, SCRATCH))
+
+
+def test_a_packed_plane_that_does_not_shrink_further_is_kept_as_it_is() -> None:
+    shares = [0.27, 0.27, 0.27, 0.19]
+    plane = np.random.default_rng(2).choice(4, 1 << 16, p=shares).astype(np.uint8)
+    kind, data = encode_skewed(plane, SCRATCH)
+    first, second = unpack_entries(memoryview(bytes(data)), 8, 2)[0]
+    assert (kind, first[0], second[0]) == (PACKED, CONSTANT, RAW)
+    assert np.array_equal(decode_skewed(kind, memoryview(bytes(data)), len(plane), SCRATCH), plane)
+
+
+@pytest.mark.parametrize("codec", [Delta(), Bitmap(), Sorted()], ids=lambda codec: codec.id)
+def test_a_head_goes_in_front_and_changes_nothing_else(codec: ResidualCodec) -> None:
+    plain, guess = golden_pair(3000, 4, 300, 2, tail=3)
+    guessed, head = guess_of(guess, guess), b"a head"
+    made = codec.encode(memoryview(plain), guessed, dtype=DTYPES["F32"], scratch=SCRATCH, head=head)
+    assert made == head + encode(codec, plain, guessed, DTYPES["F32"])
 
 
 def test_every_damaged_payload_is_refused_or_gives_other_bytes() -> None:
