@@ -4,7 +4,7 @@ Owns what it takes for tensors to fit a layout, and the records that put them th
 refs, the workspace, nor why tensors are exchanged.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 from theta.formats import format_by_id
@@ -61,7 +61,7 @@ def in_layout(
 ) -> TreeEntry:
     """Return the entry of the same files with these tensors, which must fit."""
     own = {name: id_ for name, id_ in leaves.items() if name not in record.aliases}
-    params = build_params(own, _putting(putter))
+    params = build_params(own, putter)
     made = Checkpoint(record.format, record.format_version, record.files, params, record.aliases)
     id_ = CheckpointId(putter.put_record(made))
     return TreeEntry(entry.name, "checkpoint", id_, entry.executable)
@@ -114,11 +114,7 @@ def composed(
     format_ = format_by_id(old.format)
     layout = format_.compose(specs, metadata={}, aliases=aliases)
     file = File("", putter.put_bytes(encode_layout(layout)), {})
-    params = build_params(own, _putting(putter))
+    params = build_params(own, putter)
     made = Checkpoint(format_.id, format_.version, (file,), params, aliases)
     id_ = CheckpointId(putter.put_record(made))
     return TreeEntry(entry.name, "checkpoint", id_, entry.executable)
-
-
-def _putting(putter: Putter) -> Callable[[Params], ParamsId]:
-    return lambda params: ParamsId(putter.put_record(params))

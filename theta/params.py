@@ -8,12 +8,20 @@ A component may be a leaf and a prefix at once.
 """
 
 import fnmatch
+import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from theta_store.ids import ParamsId, TensorId
+from theta_store.ids import ParamsId, RecordId, TensorId
 from theta_store.records import Params, ParamsEntry
+
+
+class ParamsPutter(Protocol):
+    """Where nodes of parameter trees are kept."""
+
+    def put_records(self, records: Sequence[Params]) -> Sequence[RecordId]:
+        """Keep nodes whose children are kept; return their ids."""
 
 
 class ParamsReader(Protocol):
@@ -33,20 +41,27 @@ def join(components: Iterable[str]) -> str:
     return ".".join(components)
 
 
-def build_params(leaves: Mapping[str, TensorId], put: Callable[[Params], ParamsId]) -> ParamsId:
+def build_params(leaves: Mapping[str, TensorId], putter: ParamsPutter) -> ParamsId:
     """Put the tree of these leaves, children before parents, and return its root."""
     nodes: dict[tuple[str, ...], dict[str, TensorId]] = {(): {}}
     for name, id_ in leaves.items():
-        *path, last = split_name(name)
-        for depth in range(len(path) + 1):
-            nodes.setdefault(tuple(path[:depth]), {})
-        nodes[tuple(path)][last] = id_
-    # The deepest first; no recursion, since a name may have thousands of dots.
+        *above, last = split_name(name)
+        path = tuple(above)
+        nodes.setdefault(path, {})[last] = id_
+        while path[:-1] not in nodes:
+            path = path[:-1]
+            nodes[path] = {}
+    # The deepest first, all of one depth together; no recursion, since a name may have thousands
+    # of dots.
     inner: dict[tuple[str, ...], dict[str, ParamsId]] = {}
-    for path_ in sorted(nodes.keys() - {()}, key=len, reverse=True):
-        made = put(_node(nodes[path_], inner.pop(path_, {})))
-        inner.setdefault(path_[:-1], {})[path_[-1]] = made
-    return put(_node(nodes[()], inner.get((), {})))
+    below = sorted(nodes.keys() - {()}, key=len, reverse=True)
+    for _, level in itertools.groupby(below, key=len):
+        paths = list(level)
+        made = putter.put_records([_node(nodes[path], inner.pop(path, {})) for path in paths])
+        for path, node in zip(paths, made, strict=True):
+            inner.setdefault(path[:-1], {})[path[-1]] = ParamsId(node)
+    (root,) = putter.put_records([_node(nodes[()], inner.get((), {}))])
+    return ParamsId(root)
 
 
 def _node(here: Mapping[str, TensorId], below: Mapping[str, ParamsId]) -> Params:

@@ -72,7 +72,9 @@ def widen(plain: bytes | memoryview | Plain, row: DType) -> Floats:
     """Return plain bytes as float32, or float64 for F64; exact."""
     layout = _layout(row)
     if row.name == "BF16":
-        return (np.frombuffer(plain, "<u2").astype(np.uint32) << 16).view(np.float32)
+        bits = np.frombuffer(plain, "<u2").astype(np.uint32)
+        np.left_shift(bits, 16, out=bits)
+        return bits.view(np.float32)
     if row.name in {"F64", "F32"}:
         return np.frombuffer(plain, row.carrier)
     if row.name == "F16":
@@ -117,6 +119,12 @@ def weighted_sum(values: Sequence[Floats], coefficients: Sequence[float]) -> Flo
         for value, coefficient in zip(values[1:], coefficients[1:], strict=True):
             np.add(total, value * number(coefficient), out=total)
     return total
+
+
+def has_nan(values: Floats) -> bool:
+    """Say whether any number is NaN: a maximum is one then."""
+    with np.errstate(all="ignore"):
+        return bool(np.isnan(np.max(values, initial=0)))
 
 
 def half_step(values: Floats, row: DType) -> NDArray[np.float64]:
@@ -203,9 +211,10 @@ def _to_bf16(bits: NDArray[np.uint32]) -> NDArray[np.uint16]:
     rounded += bits
     rounded += np.uint32(0x7FFF)
     rounded >>= np.uint32(16)
-    # A NaN must stay one: rounding could carry its payload into infinity.
-    nans = np.flatnonzero(bits & np.uint32(0x7FFFFFFF) > np.uint32(_SINGLE.top))
-    rounded[nans] = bits[nans] >> np.uint32(16) | np.uint32(0x40)
+    if has_nan(bits.view(np.float32)):
+        # A NaN must stay one: rounding could carry its payload into infinity.
+        nans = np.flatnonzero(bits & np.uint32(0x7FFFFFFF) > np.uint32(_SINGLE.top))
+        rounded[nans] = bits[nans] >> np.uint32(16) | np.uint32(0x40)
     return rounded.astype(np.uint16)
 
 

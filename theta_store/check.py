@@ -212,17 +212,24 @@ def _records(reader: Reader, state: _State) -> None:
 
 def _rows(reader: Reader, payloads: _Payloads, state: _State) -> tuple[list[ChunkId], int]:
     """Return the chunks of the index and their plain bytes; note volumes that are not there."""
-    ids: list[ChunkId] = []
+    found: list[tuple[bytes, ChunkId]] = []
     named: set[int] = set()
     total = 0
     for key, row in reader.items(Table.CHUNKS):
-        ids.append(ChunkId(key))
         try:
             form = decode_form(unseal(Table.CHUNKS, key, row))
         except ThetaError:
+            found.append((key, ChunkId(key)))
             continue
-        named.add(form.volume)
+        group = key
+        if form.has_payload:
+            named.add(form.volume)
+        elif form.needs:
+            # The pieces of a cluster are verified together: it is decoded once.
+            group = form.needs[0].id
+        found.append((group, ChunkId(key)))
         total += form.plain
+    ids = [id_ for _, id_ in sorted(found)]
     for number in sorted(named - payloads.numbers):
         name = volume_name(number)
         state.others.append(Problem("missing", "file", name, f"{name} is missing"))

@@ -9,6 +9,7 @@ last one may be shorter. A 0-d tensor is one chunk, an empty one has none.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from theta_store.dtypes import DType, dtype
 from theta_store.errors import IntegrityError
@@ -16,8 +17,12 @@ from theta_store.ids import ChunkId
 from theta_store.records import Blob, Tensor
 
 CHUNK_BYTES = 1 << 20
+# What is smaller than a chunk travels together: so many bytes, and so many pieces.
+BATCH_BYTES = CHUNK_BYTES
+BATCH_PIECES = 256
 
 
+@lru_cache(maxsize=1024)
 def unit_bytes(row: DType, shape: tuple[int, ...]) -> int:
     """Return the bytes of one unit, the smallest run that is never cut."""
     best = row.block

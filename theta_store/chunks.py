@@ -12,14 +12,16 @@ from typing import Protocol
 import numpy as np
 
 from theta_store.chunking import chunks_within, pieces_within
+from theta_store.codecs import exact
 from theta_store.codecs.exponents import Order, order_of
 from theta_store.db import Reader
-from theta_store.errors import HashMismatch, IntegrityError, MissingObject
+from theta_store.errors import ForeignRepository, HashMismatch, IntegrityError, MissingObject
 from theta_store.forms import NO_PREDICTOR, Form, Need
 from theta_store.ids import ChunkId, RecordId, chunk_id, short
 from theta_store.objects import find_form, find_record
 from theta_store.plain_cache import PlainCache
-from theta_store.predictors import SAME
+from theta_store.prediction import predict
+from theta_store.predictors import PIECES, SAME
 from theta_store.records import Tensor
 from theta_store.scratch import Bytes, Scratch
 from theta_store.selector import decode_chunk, decode_residual
@@ -79,6 +81,13 @@ class Payloads(Protocol):
         """Lend the payload of a key; None where the volume does not hold it."""
 
 
+class Copies(Protocol):
+    """Chunks that lie outside the store as well, such as in a file of the workspace."""
+
+    def fill(self, id_: ChunkId, out: memoryview) -> bool:
+        """Fill ``out`` with what may be that chunk; False where there is none."""
+
+
 Read = Callable[[], AbstractContextManager[Reader]]
 
 
@@ -89,6 +98,8 @@ class Chunks:
         self._read = read
         self._payloads = payloads
         self._cache = PlainCache(cache_bytes)
+        # Asked before the store is; what they give is verified like everything that is read.
+        self.copies: Copies | None = None
 
     def read_into(self, id_: ChunkId, out: memoryview, scratch: Scratch) -> None:
         """Fill ``out`` with the plain bytes of a chunk of exactly that length, verified."""
@@ -102,12 +113,13 @@ class Chunks:
         gc and repack may move payload or change forms between the look at the index and the look
         at the volume; then the rows have changed and the read starts again.
         """
+        left = [(id_, out) for id_, out in wanted if not self.copied(id_, out)]
         tried: Chain | None = None
         while True:
-            chain = self.chain([id_ for id_, _ in wanted])
+            chain = self.chain([id_ for id_, _ in left])
             reading = Needs(self, chain, scratch)
             # The deepest first: one that others need is then in memory when its turn comes.
-            deepest = sorted(wanted, key=lambda pair: -chain.forms[pair[0]].depth)
+            deepest = sorted(left, key=lambda pair: -chain.forms[pair[0]].depth)
             try:
                 for id_, out in deepest:
                     reading.chunk_into(id_, out)
@@ -119,6 +131,28 @@ class Chunks:
                 if chain == tried:
                     raise error
             tried = chain
+
+    def copied(self, id_: ChunkId, out: memoryview) -> bool:
+        """Fill ``out`` with a chunk from outside the store, verified; False where there is none."""
+        copies = self.copies
+        return copies is not None and copies.fill(id_, out) and chunk_id(out) == id_
+
+    def read_small(
+        self, wanted: Sequence[tuple[ChunkId, int]], scratch: Scratch
+    ) -> Iterator[Bytes]:
+        """Yield the verified plain bytes of chunks of these lengths, each valid until the next.
+
+        Their forms are looked up together; where that look has grown old the chunk is read alone.
+        """
+        chain = self.chain([id_ for id_, _ in wanted])
+        for id_, size in wanted:
+            out = scratch.array("plain", size)
+            try:
+                Needs(self, chain, scratch).chunk_into(id_, out.data)
+                check_hash(id_, out)
+            except IntegrityError:
+                self.read_into(id_, out.data, scratch)
+            yield out
 
     def chain(self, ids: Iterable[ChunkId] = (), needs: Iterable[Need] = ()) -> Chain:
         """Return the forms of chunks and of all they need, from one transaction."""
@@ -146,6 +180,10 @@ class Chunks:
             raise IntegrityError(
                 f"chunk {short(id_)} has {form.plain} bytes where {len(out)} are named"
             )
+        if not form.has_payload:
+            with _damage_named(id_), reading.deeper():
+                reading.assemble(form, out)
+            return
         with self._payload(id_, form) as payload, _damage_named(id_):
             if form.predictor == NO_PREDICTOR:
                 decode_chunk(form.codec, form.version, form.width, payload, out, scratch)
@@ -212,6 +250,8 @@ class Needs:
             found = self.scratch.array(role, self.chain.forms[id_].plain)
             # Entered before it is filled, so that no need below it takes its place in scratch.
             self._memo[id_] = found
+            if self.chunks.copied(id_, found.data):
+                return found
             self.chunks.decode(id_, found.data, self, self.scratch)
             if self.verify and not self.depth:
                 check_hash(id_, found)
@@ -232,6 +272,22 @@ class Needs:
             found = order_of(self.chunk(id_), code, width, self.scratch)
             self._orders[id_, code] = found
         return found
+
+    def assemble(self, form: Form, out: memoryview) -> None:
+        """Fill ``out`` with the pieces of clusters that a form without payload consists of."""
+        if (form.predictor, form.codec, form.version) != (PIECES, exact.NUMBER, exact.VERSION):
+            raise ForeignRepository(
+                f"a chunk without payload is kept by predictor {form.predictor}, codec "
+                f"{form.codec}: a newer theta is needed",
+                hint="pip install --upgrade theta-vcs",
+            )
+        # Its neighbours lie in the same clusters and are likely to be read next.
+        for need in form.needs:
+            if need.kind != "chunk":
+                raise IntegrityError("pieces are of chunks")
+            self.shared(ChunkId(need.id))
+        guess = predict(form.predictor, b"", form.needs, len(out), self)
+        out[:] = guess.data
 
     def shared(self, id_: ChunkId) -> Bytes:
         """Return the plain bytes of a chunk that other reads are likely to need as well."""

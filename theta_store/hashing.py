@@ -4,7 +4,7 @@ Owns the dry twin of a session, for ``status`` and for comparing files that no c
 not write anything.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from theta_store.chunking import split_bytes
@@ -35,6 +35,9 @@ class Putter(Protocol):
     def put_record(self, record: Record) -> RecordId:
         """Return the id of a record."""
 
+    def put_records(self, records: Sequence[Record]) -> Sequence[RecordId]:
+        """Return the ids of records."""
+
     def flush(self) -> None:
         """Make what was put readable in the store, if anything is stored at all."""
 
@@ -56,9 +59,9 @@ class Hashing:
 
         return cls(Pool(), nothing)
 
-    def claim(self, id_: ChunkId) -> bool:  # noqa: ARG002 - the protocol's signature
+    def claim(self, ids: Sequence[ChunkId]) -> list[bool]:
         """Say that no chunk is to be stored."""
-        return False
+        return [False] * len(ids)
 
     def put(self, payload: Payload) -> None:
         """Refuse: nothing is ever claimed here."""
@@ -72,13 +75,15 @@ class Hashing:
         hints: Hints | None = None,  # noqa: ARG002 - nothing is stored, so nothing is derived
     ) -> Iterator[StoredTensor]:
         """Hash tensors in parallel; yield name, id and checks in the order given."""
-        for done in put_tensors(items, self, self._pool, crc=crc):
-            yield StoredTensor(done.name, TensorId(self.put_record(done.record)), done.checks)
+        for batch in put_tensors(items, self, self._pool, crc=crc):
+            for done in batch:
+                yield StoredTensor(done.name, TensorId(self.put_record(done.record)), done.checks)
 
     def put_blobs(self, items: Iterable[tuple[str, ByteSource]]) -> Iterator[tuple[str, BlobId]]:
         """Hash blobs in parallel; yield name and id in the order given."""
-        for done in put_blobs(items, self, self._pool):
-            yield done.name, BlobId(self.put_record(done.record))
+        for batch in put_blobs(items, self, self._pool):
+            for done in batch:
+                yield done.name, BlobId(self.put_record(done.record))
 
     def put_bytes(self, data: bytes) -> BlobId:
         """Return the id of a small blob."""
@@ -91,6 +96,10 @@ class Hashing:
         id_ = encoded(record).id
         self._records[id_] = record
         return id_
+
+    def put_records(self, records: Sequence[Record]) -> list[RecordId]:
+        """Keep records in memory and return their ids."""
+        return [self.put_record(record) for record in records]
 
     def flush(self) -> None:
         """Do nothing: nothing is stored."""

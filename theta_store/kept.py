@@ -4,7 +4,7 @@ Owns the names of predictors and codecs and the sums. Must not decode anything b
 of a form.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from theta_store.db import Reader, Volumes
@@ -17,6 +17,7 @@ from theta_store.predictors import (
     CAST,
     LOW_RANK,
     NONE,
+    PIECES,
     RESCALE,
     ROWS,
     SAME,
@@ -33,8 +34,9 @@ PREDICTORS = {
     RESCALE: "rescale",
     LOW_RANK: "low-rank",
     WEIGHTED_SUM: "weighted-sum",
+    PIECES: "pieces",
 }
-CODECS = {0: "raw", 1: "zstd", 2: "planes", 3: "delta", 4: "bitmap", 5: "sorted"}
+CODECS = {0: "raw", 1: "zstd", 2: "planes", 3: "delta", 4: "bitmap", 5: "sorted", 6: "exact"}
 _OWN_TENSORS = frozenset({RESCALE, LOW_RANK})
 
 
@@ -42,7 +44,8 @@ _OWN_TENSORS = frozenset({RESCALE, LOW_RANK})
 class Kept:
     """Chunks of one predictor and codec; ``depth`` is the deepest, ``rank`` that of low-rank forms.
 
-    ``stored`` bytes include the factors and vectors that were stored for these forms alone.
+    ``stored`` bytes include the factors and vectors that were stored for these forms alone, and of
+    the clusters that forms without payload are pieces of, their share.
     """
 
     predictor: str
@@ -63,7 +66,8 @@ def kept_chunks(reader: Reader, volumes: Volumes, chunks: Iterable[ChunkId]) -> 
 
 def kept_in_all(reader: Reader) -> tuple[Kept, ...]:
     """Return how every chunk of the store is kept, the largest part first."""
-    return _summed(reader, [form for _, form in forms(reader)], None, shared=False)
+    found = [form for _, form in forms(reader) if form.has_payload]
+    return _summed(reader, found, None, shared=False)
 
 
 def _summed(
@@ -87,8 +91,23 @@ def _summed(
     return tuple(sorted(kept, key=lambda part: -part.plain))
 
 
-def _own_bytes(reader: Reader, group: Iterable[Form]) -> int:
-    """Return the stored bytes of the small tensors that only such forms need."""
+def _own_bytes(reader: Reader, group: Sequence[Form]) -> int:
+    """Return the stored bytes, beside their own, that were stored for these forms alone."""
+    pieces = (form for form in group if not form.has_payload)
+    return _factor_bytes(reader, group) + round(sum(_share(reader, form) for form in pieces))
+
+
+def _share(reader: Reader, piece: Form) -> float:
+    """Return what a piece takes of the stored bytes of its clusters."""
+    total = 0.0
+    for need in piece.needs:
+        whole = find_form(reader, ChunkId(need.id))
+        if whole is not None and whole.plain:
+            total += whole.stored * (need.stop - need.start) / whole.plain
+    return total
+
+
+def _factor_bytes(reader: Reader, group: Iterable[Form]) -> int:
     chunks = {
         chunk
         for form in group

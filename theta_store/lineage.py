@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from theta_store.arithmetic import is_computable
 from theta_store.chunking import CHUNK_BYTES
 from theta_store.chunks import Chunks, Read
+from theta_store.db import Reader
 from theta_store.derivations import Cast, Derivation, LowRank, Rescale, Rows, Same, WeightedSum
 from theta_store.discovery import Matrix, Moved, Rescaled, Updated, discover, moved
 from theta_store.dtypes import dtype
 from theta_store.errors import IntegrityError
+from theta_store.forms import Need
 from theta_store.hints import Adapter, Base, Hint, Sum
 from theta_store.ids import TensorId
+from theta_store.objects import find_record
 from theta_store.predictors import low_rank
 from theta_store.records import Tensor
 from theta_store.scratch import Bytes, Scratch
@@ -107,6 +110,26 @@ class Lineage:
         """Return what to try for a tensor that is stored already, from what was there before it."""
         found = self.derivations(target, hints)
         return found or self.derivations(target, self._relatives(target, id_))
+
+    def bases(
+        self, reader: Reader, target: "Source", hints: Sequence[Hint]
+    ) -> Sequence[Need] | None:
+        """Return the base of a small tensor of one chunk, if there is one, and nothing else.
+
+        None: the hints say more than that, and `of_source` has to be asked.
+        """
+        if not hints:
+            return ()
+        for hint in hints:
+            try:
+                base = find_record(reader, hint.tensor) if isinstance(hint, Base) else None
+            except IntegrityError:
+                # A base that is damaged must not keep anybody from storing what he has.
+                continue
+            if isinstance(base, Tensor) and _alike(base, target) and len(base.chunks) == 1:
+                size = dtype(base.dtype).size_of(base.shape)
+                return (Need("chunk", base.chunks[0], 0, size),)
+        return None
 
     def derivations(self, target: Target, hints: Sequence[Hint]) -> tuple[Derivation, ...]:
         """Return what to try for every chunk of a tensor."""
@@ -202,7 +225,7 @@ class Lineage:
         return _as_matrix(base.dtype, base.shape, read)
 
 
-def _alike(base: Tensor, target: Target) -> bool:
+def _alike(base: Tensor, target: "Target | Source") -> bool:
     return (base.dtype, base.shape) == (target.dtype, tuple(target.shape))
 
 

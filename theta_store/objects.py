@@ -69,8 +69,7 @@ def put_records(writer: Writer, records: Iterable[Encoded]) -> None:
     """Put records that are not there yet; children must come before parents."""
     head = bytes((_PLAIN,)) + writer.number.to_bytes(8, "little")
     for record in records:
-        if writer.get(Table.RECORDS, record.id) is None:
-            writer.put(Table.RECORDS, record.id, head + record.data)
+        writer.add(Table.RECORDS, record.id, head + record.data)
 
 
 def record_births(reader: Reader) -> Iterator[tuple[RecordId, int, int]]:
@@ -96,12 +95,19 @@ def find_form(reader: Reader, id_: ChunkId) -> Form | None:
     return None if row is None else decode_form(unseal(Table.CHUNKS, id_, row))
 
 
+def has_form(reader: Reader, id_: ChunkId) -> bool:
+    """Say whether a chunk is in the index, without reading its form."""
+    return reader.get(Table.CHUNKS, id_) is not None
+
+
 def put_form(writer: Writer, id_: ChunkId, form: Form) -> None:
     """Set the form of a chunk and enter it as a dependant of every chunk it needs."""
-    old = find_form(writer, id_)
-    if old is not None:
-        _leave(writer, id_, old)
-    writer.put(Table.CHUNKS, id_, seal(Table.CHUNKS, id_, encode_form(form)))
+    row = seal(Table.CHUNKS, id_, encode_form(form))
+    if not writer.add(Table.CHUNKS, id_, row):
+        old = find_form(writer, id_)
+        if old is not None:
+            _leave(writer, id_, old)
+        writer.put(Table.CHUNKS, id_, row)
     for need in form.needs:
         for chunk in need_chunks(writer, need):
             writer.put(Table.DEPENDANTS, chunk + id_, b"")
@@ -146,8 +152,27 @@ def depth_over(reader: Reader, needs: Iterable[Need]) -> int | None:
 
 def is_whole(reader: Reader, id_: ChunkId) -> bool:
     """Say whether a chunk is in the index, and all that its form needs."""
-    form = find_form(reader, id_)
-    return form is not None and depth_over(reader, form.needs) is not None
+    return are_whole(reader, [id_])[0]
+
+
+def are_whole(reader: Reader, ids: Iterable[ChunkId]) -> list[bool]:
+    """Say of each chunk whether it is in the index, and all that its form needs.
+
+    What several need is looked for once.
+    """
+    there: dict[ChunkId, bool] = {}
+
+    def is_there(id_: ChunkId) -> bool:
+        if id_ not in there:
+            there[id_] = has_form(reader, id_)
+        return there[id_]
+
+    forms_ = (find_form(reader, id_) for id_ in ids)
+    return [
+        form is not None
+        and all(is_there(chunk) for need in form.needs for chunk in need_chunks(reader, need))
+        for form in forms_
+    ]
 
 
 def dependants(reader: Reader, id_: ChunkId) -> Iterator[ChunkId]:

@@ -6,6 +6,7 @@ volume while its newest payload has no index rows yet. Must not know codecs nor 
 
 import queue
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import msgspec
 from theta_store.clock import UNTIMED, Clock
 from theta_store.db import VOLUME_BYTES, Meta, Volume, Volumes, page_bytes
 from theta_store.db.volumes import HEADROOM
-from theta_store.forms import Form
+from theta_store.forms import NO_VOLUME, Form
 from theta_store.ids import ID_BYTES, ChunkId
 from theta_store.objects import find_form
 from theta_store.settings import next_volume
@@ -27,7 +28,10 @@ BATCH_BYTES = 32 << 20
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """An encoded chunk on its way to a volume; ``form.volume`` is not set yet."""
+    """An encoded chunk on its way to a volume; ``form.volume`` is not set yet.
+
+    A form that has no payload goes the same way, so that its row comes after what it needs.
+    """
 
     id: ChunkId
     form: Form
@@ -152,22 +156,28 @@ class PayloadWriter:
     def _write_batch(self) -> None:
         if not self._batch:
             return
-        volume = self._writable()
-        if self._holds_live(volume):
-            # Rows of a volume enter only while its claim is held, so what is seen now is all.
-            volume = self._volume = self._claim_new()
-        items = [(payload.id, payload.data) for payload in self._batch]
-        self._clock.run("sync", sum(len(data) for _, data in items), volume.put, items)
-        rows = [(payload.id, _placed(payload.form, volume.number)) for payload in self._batch]
+        held = [payload for payload in self._batch if payload.form.has_payload]
+        number = self._put(held) if held else NO_VOLUME
+        rows = [(payload.id, _placed(payload.form, number)) for payload in self._batch]
         with self._rows_lock:
             self._rows += rows
         done, self._batch, self._batch_bytes = self._batch_bytes, [], 0
         self._leave(done)
 
-    def _holds_live(self, volume: Volume) -> bool:
+    def _put(self, batch: Sequence[Payload]) -> int:
+        """Put payload into a volume in one transaction; return the volume's number."""
+        volume = self._writable()
+        if self._holds_live(volume, batch):
+            # Rows of a volume enter only while its claim is held, so what is seen now is all.
+            volume = self._volume = self._claim_new()
+        items = [(payload.id, payload.data) for payload in batch]
+        self._clock.run("sync", sum(len(data) for _, data in items), volume.put, items)
+        return volume.number
+
+    def _holds_live(self, volume: Volume, batch: Sequence[Payload]) -> bool:
         """Say whether a row points at a payload of this volume that the batch would overwrite."""
         with self._meta.read() as reader:
-            found = (find_form(reader, payload.id) for payload in self._batch)
+            found = (find_form(reader, payload.id) for payload in batch)
             return any(form is not None and form.volume == volume.number for form in found)
 
     def _writable(self) -> Volume:
@@ -203,4 +213,4 @@ def _cost(payload: Payload) -> int:
 
 
 def _placed(form: Form, volume: int) -> Form:
-    return msgspec.structs.replace(form, volume=volume)
+    return msgspec.structs.replace(form, volume=volume) if form.has_payload else form

@@ -17,7 +17,7 @@ import msgspec
 from theta_store.chunking import ranges_of
 from theta_store.chunks import Chunks
 from theta_store.db import Meta, Volumes, Writer
-from theta_store.derivations import Derivation
+from theta_store.derivations import Again, Derivation
 from theta_store.dtypes import dtype
 from theta_store.errors import MissingObject
 from theta_store.forms import Form
@@ -28,9 +28,9 @@ from theta_store.objects import dependants, depth_over, find_form, put_form
 from theta_store.packing import pack
 from theta_store.payloads import Payload, PayloadWriter
 from theta_store.pipeline import Pool
+from theta_store.reading import read_range
 from theta_store.records import Tensor
 from theta_store.selector import Level
-from theta_store.tensors import read_range
 
 MAX_DEPTH = 8
 # A new form must be smaller by this share and by these bytes to be worth its transaction.
@@ -137,8 +137,19 @@ class Repacker:
             self._seen.add(id_)
             with self.meta.read() as reader:
                 form = find_form(reader, id_)
-            if form is not None:
+            if form is not None and not form.has_payload:
+                yield from self._clusters_of(form, tensor.dtype)
+            elif form is not None:
                 yield _Job(id_, form, start, stop, tensor.dtype, derivations)
+
+    def _clusters_of(self, piece: Form, kind: str) -> Iterator[_Job]:
+        """Yield the clusters of a chunk without payload: they are what can become smaller."""
+        for id_ in {ChunkId(need.id) for need in piece.needs} - self._seen:
+            self._seen.add(id_)
+            with self.meta.read() as reader:
+                form = find_form(reader, id_)
+            if form is not None:
+                yield _Job(id_, form, 0, form.plain, kind, [Again(form)])
 
     def _work(self, job: _Job) -> tuple[_Job, Payload | None]:
         scratch = self.pool.scratch()

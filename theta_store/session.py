@@ -9,6 +9,7 @@ operation. A failure anywhere leaves only garbage.
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -27,9 +28,11 @@ from theta_store.ids import BlobId, ChunkId, CommitId, RecordId, TensorId, chunk
 from theta_store.leases import Lease, drop
 from theta_store.objects import (
     Encoded,
+    are_whole,
     depth_over,
     encoded,
     find_record,
+    has_form,
     has_record,
     is_whole,
     put_form,
@@ -42,11 +45,12 @@ from theta_store.records import Blob, Record, Tensor
 from theta_store.refs import move_refs
 from theta_store.settings import gc_epoch
 from theta_store.sketches import has_entry, put_sketches, sketch_key
-from theta_store.tensors import ByteSource, Source, put_blobs, put_here, put_tensors
+from theta_store.tensors import ByteSource, Source, Stored, put_blobs, put_here, put_tensors
 
 if TYPE_CHECKING:
     from theta_store.chunks import Chunks
     from theta_store.derivations import Derivation
+    from theta_store.forms import Need
     from theta_store.limits import Limits
     from theta_store.lineage import Lineage
     from theta_store.scratch import Scratch
@@ -120,17 +124,25 @@ class Session:
         """The threads and the memory that this session uses."""
         return self._pool.limits
 
-    def claim(self, id_: ChunkId) -> bool:
-        """Say whether the caller has to store this chunk."""
+    def claim(self, ids: Sequence[ChunkId]) -> list[bool]:
+        """Say of each chunk whether the caller has to store it."""
         with self._lock:
-            if id_ in self._claimed:
-                return False
-            self._claimed.add(id_)
-        return not self._clock.run("records", 0, self._is_stored, id_)
+            fresh = list(dict.fromkeys(id_ for id_ in ids if id_ not in self._claimed))
+            self._claimed.update(fresh)
+        missing = self._clock.run("records", 0, self._missing, fresh)
+        wanted = []
+        for id_ in ids:
+            wanted.append(id_ in missing)
+            # A chunk that is named twice is stored once.
+            missing.discard(id_)
+        return wanted
 
-    def _is_stored(self, id_: ChunkId) -> bool:
+    def _missing(self, ids: Sequence[ChunkId]) -> set[ChunkId]:
+        if not ids:
+            return set()
         with self._meta.read() as reader:
-            return is_whole(reader, id_)
+            found = are_whole(reader, ids)
+        return {id_ for id_, is_there in zip(ids, found, strict=True) if not is_there}
 
     def put(self, payload: Payload) -> None:
         """Queue a payload for its volume, waiting while too many bytes are on their way there."""
@@ -146,10 +158,6 @@ class Session:
         ``hints`` says of each name where the tensor may have come from.
         """
 
-        def derive(name: str, source: Source) -> "Callable[[], Sequence[Derivation]]":
-            given = () if hints is None else hints(name)
-            return lambda: self._derivations(source, given)
-
         # Sketches bring numpy; a session that stores no tensor does without it.
         from theta_store.sketch import Sampler
 
@@ -158,29 +166,45 @@ class Session:
             self,
             self._pool,
             crc=crc,
-            derive=derive,
+            descent=None if hints is None else _Hinted(self, hints),
             chunks=self._chunks,
             sample=Sampler.of,
             clock=self._clock,
         )
-        for stored in made:
-            id_ = TensorId(self.put_record(stored.record))
-            if stored.sketch is not None and isinstance(stored.record, Tensor):
-                self._put_sketch(stored.record, id_, stored.sketch)
-            yield StoredTensor(stored.name, id_, stored.checks)
+        for batch in made:
+            ids = self.put_records([stored.record for stored in batch])
+            self._put_sketches(zip(batch, ids, strict=True))
+            for stored, id_ in zip(batch, ids, strict=True):
+                yield StoredTensor(stored.name, TensorId(id_), stored.checks)
             self._relieve()
 
-    def _put_sketch(self, tensor: Tensor, id_: TensorId, sketch: bytes) -> None:
-        key = sketch_key(tensor.dtype, tensor.shape, id_)
-        with self._meta.read() as reader:
-            known = has_entry(reader, key)
-        if not known:
-            self._sketches[key] = sketch
+    def _put_sketches(self, made: Iterable[tuple[Stored, RecordId]]) -> None:
+        keyed = {
+            sketch_key(stored.record.dtype, stored.record.shape, TensorId(id_)): stored.sketch
+            for stored, id_ in made
+            if stored.sketch is not None and isinstance(stored.record, Tensor)
+        }
+        if keyed:
+            with self._meta.read() as reader:
+                self._sketches |= {k: s for k, s in keyed.items() if not has_entry(reader, k)}
 
-    def _derivations(self, source: Source, hints: "Sequence[Hint]") -> "Sequence[Derivation]":
+    def derivations(self, source: Source, hints: "Sequence[Hint]") -> "Sequence[Derivation]":
+        """Return what a tensor may follow from."""
         # One at a time: what is looked for may take a matrix in memory.
         with self._deriving:
             return self._clock.run("predict", 0, self._lineage.of_source, source, hints)
+
+    def bases(
+        self, tensors: "Sequence[tuple[Source, Sequence[Hint]]]"
+    ) -> "Sequence[Sequence[Need] | None]":
+        """Return the bases of small tensors, looked up together; None: ask for `derivations`."""
+        return self._clock.run("predict", 0, self._bases, tensors)
+
+    def _bases(
+        self, tensors: "Sequence[tuple[Source, Sequence[Hint]]]"
+    ) -> "Sequence[Sequence[Need] | None]":
+        with self._meta.read() as reader:
+            return [self._lineage.bases(reader, source, hints) for source, hints in tensors]
 
     @cached_property
     def _lineage(self) -> "Lineage":
@@ -211,8 +235,10 @@ class Session:
 
     def put_blobs(self, items: Iterable[tuple[str, ByteSource]]) -> Iterator[tuple[str, BlobId]]:
         """Store blobs in parallel; yield name and id in the order given."""
-        for stored in put_blobs(items, self, self._pool, clock=self._clock):
-            yield stored.name, BlobId(self.put_record(stored.record))
+        for batch in put_blobs(items, self, self._pool, clock=self._clock):
+            ids = self.put_records([stored.record for stored in batch])
+            for stored, id_ in zip(batch, ids, strict=True):
+                yield stored.name, BlobId(id_)
             self._relieve()
 
     def put_bytes(self, data: bytes) -> BlobId:
@@ -223,7 +249,7 @@ class Session:
         chunks = []
         for start, stop in split_bytes(len(data)):
             id_ = chunk_id(view[start:stop])
-            if self.claim(id_):
+            if self.claim([id_])[0]:
                 scratch = self._pool.scratch()
                 self.put(pack_alone(id_, view[start:stop], dtype=None, scratch=scratch))
             chunks.append(id_)
@@ -231,16 +257,21 @@ class Session:
 
     def put_record(self, record: Record) -> RecordId:
         """Store a record whose children are stored."""
-        return self._clock.run("records", 0, self._put_record, record)
+        (id_,) = self.put_records([record])
+        return id_
 
-    def _put_record(self, record: Record) -> RecordId:
-        made = encoded(record)
-        if made.id not in self._records:
+    def put_records(self, records: Sequence[Record]) -> list[RecordId]:
+        """Store records whose children are stored; they are looked up together."""
+        return self._clock.run("records", 0, self._enter_records, records)
+
+    def _enter_records(self, records: Sequence[Record]) -> list[RecordId]:
+        made = [encoded(record) for record in records]
+        fresh = [one for one in made if one.id not in self._records]
+        if fresh:
             with self._meta.read() as reader:
-                known = has_record(reader, made.id)
-            if not known:
-                self._records[made.id] = made
-        return made.id
+                new = {one.id: one for one in fresh if not has_record(reader, one.id)}
+            self._records |= new
+        return [one.id for one in made]
 
     def flush(self) -> None:
         """Make everything put so far durable and known; it is reachable only once published."""
@@ -330,6 +361,22 @@ class Session:
         return record if isinstance(record, Tensor) else None
 
 
+@dataclass(frozen=True)
+class _Hinted:
+    """What hints say of the tensors of one call."""
+
+    session: Session
+    hints: Hints
+
+    def derivations(self, name: str, source: Source) -> "Sequence[Derivation]":
+        """Return what a tensor may follow from."""
+        return self.session.derivations(source, self.hints(name))
+
+    def bases(self, tensors: Sequence[tuple[str, Source]]) -> "Sequence[Sequence[Need] | None]":
+        """Return the bases of small tensors; None: ask for `derivations`."""
+        return self.session.bases([(source, self.hints(name)) for name, source in tensors])
+
+
 def _holes(writer: Writer, operation: Operation, commits: Iterable[CommitId]) -> set[bytes]:
     """Return what is missing below new commits, and below those that refs are moved to."""
     targets = {
@@ -342,9 +389,10 @@ def _holes(writer: Writer, operation: Operation, commits: Iterable[CommitId]) ->
     return gone | missing_below(writer, {*commits, *targets} - given_up)
 
 
-def _enter_rows(writer: Writer, rows: Iterable[tuple[ChunkId, Form]]) -> None:
+def _enter_rows(writer: Writer, rows: Sequence[tuple[ChunkId, Form]]) -> None:
+    # In their order: what a form needs comes before it.
     for id_, form in rows:
-        if not is_whole(writer, id_):
+        if not (has_form(writer, id_) and is_whole(writer, id_)):
             put_form(writer, id_, _settled(writer, form))
 
 

@@ -43,6 +43,7 @@ from theta_store.limits import Limits
 from theta_store.objects import find_record, forms, get_record, has_record, record_births
 from theta_store.oplog import Operation, append_redo, append_undo
 from theta_store.pipeline import Pool
+from theta_store.reading import Sink, read_into, read_range, read_ranges
 from theta_store.records import Blob, Checkpoint, Commit, Params, Record, Tensor, Tree
 from theta_store.refs import (
     BRANCHES,
@@ -58,11 +59,11 @@ from theta_store.refs import (
 )
 from theta_store.session import CollectedMeanwhile, Hints, Session, StoredTensor
 from theta_store.settings import Format, check_format, gc_epoch, write_format
-from theta_store.tensors import ByteSource, Sink, Source, read_into, read_range, read_ranges
+from theta_store.tensors import ByteSource, Source
 
 if TYPE_CHECKING:
     from theta_store.check import Hurt, Problem
-    from theta_store.chunks import Chunks
+    from theta_store.chunks import Chunks, Copies
     from theta_store.gc import Collector, GcReport
     from theta_store.kept import Kept as Kept
     from theta_store.repack import RepackReport as RepackReport
@@ -332,6 +333,15 @@ class Store:
         """Feed tensors and blobs to their sinks in parallel."""
         read_into(items, self._chunks, self._pool, progress=progress)
 
+    @contextmanager
+    def beside(self, copies: "Copies") -> Iterator[None]:
+        """Ask ``copies`` for a chunk before the store is read; what it gives is verified."""
+        before, self._chunks.copies = self._chunks.copies, copies
+        try:
+            yield
+        finally:
+            self._chunks.copies = before
+
     # Writing ------------------------------------------------------------------------------
 
     @contextmanager
@@ -458,8 +468,13 @@ class Store:
         """Return the bytes of forms and records, of plain chunks, and of files."""
         stored = logical = chunks = records = 0
         with self._meta.read() as reader:
-            for _, form in forms(reader):
-                stored, logical, chunks = stored + form.stored, logical + form.plain, chunks + 1
+            # Clusters hold the bytes of other chunks, which count for themselves.
+            pieces = (form for _, form in forms(reader) if not form.has_payload)
+            clusters = {need.id for form in pieces for need in form.needs}
+            for id_, form in forms(reader):
+                stored += form.stored
+                if id_ not in clusters:
+                    logical, chunks = logical + form.plain, chunks + 1
             for _, _, size in record_births(reader):
                 stored, records = stored + size, records + 1
         return Sizes(stored, logical, disk_bytes(self.folder), chunks, records)

@@ -4,7 +4,8 @@ Owns the walk that numbers every record and chunk once and the count of its owne
 refs' meaning nor the operation log: what only the log reaches is nobody's here.
 
 Stored bytes = payloads of forms and rows of records. An owner's share is what its records reach,
-bases of forms included, but not a commit's parents: those are owners of their own.
+bases of forms included, and of a cluster the share of its pieces; but not a commit's parents: those
+are owners of their own.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,10 +14,13 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from theta_store import expiries
+from theta_store.clusters import parts_below
 from theta_store.db import Reader, Table
 from theta_store.errors import MissingObject
+from theta_store.forms import Need
 from theta_store.ids import ChunkId, CommitId, ParamsId, RecordId, TreeId, short
 from theta_store.objects import find_form, get_record, need_chunks
+from theta_store.predictors import PIECES, SAME
 from theta_store.records import Blob, Checkpoint, Commit, Params, Tensor, Tree, references
 from theta_store.refs import BRANCHES, HEAD, read_head, read_refs
 
@@ -232,12 +236,35 @@ class _Objects:
         number = self._add(id_, form.stored)
         found = {number}
         for need in form.needs:
+            if not form.has_payload:
+                found |= self._part(need)
+                continue
             if need.kind == "tensor":
                 found.add(self._number(RecordId(need.id)))
             for chunk in need_chunks(self.reader, need):
                 found |= self._chunk(chunk)
         if len(found) > 1:
             self._with_needs[number] = frozenset(found)
+        return found
+
+    def _part(self, part: Need) -> AbstractSet[int]:
+        """Return the numbers of a part of a cluster, and of what that was guessed from.
+
+        Its size is its share of the cluster's stored bytes.
+        """
+        key = b"%b %d %d" % (part.id, part.start, part.stop)
+        number = self._numbers.get(key)
+        if number is not None:
+            return self._with_needs[number]
+        form = find_form(self.reader, ChunkId(part.id))
+        if form is None:
+            raise MissingObject(f"chunk {short(part.id)} is missing", hint="theta fsck")
+        share = (part.stop - part.start) / max(form.plain, 1)
+        found = {number := self._add(key, round(share * form.stored))}
+        if form.predictor in {SAME, PIECES}:
+            for below in parts_below(form, part.start, part.stop):
+                found |= self._part(below)
+        self._with_needs[number] = frozenset(found)
         return found
 
     def _add(self, id_: bytes, size: int) -> int:

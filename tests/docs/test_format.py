@@ -12,12 +12,12 @@ from theta.formats import builtin_formats, container_names
 from theta.formats import layout as layouts
 from theta.formats.layout import decode_layout
 from theta_store import chunking, forms, records
-from theta_store.codecs import BUILTIN, RESIDUAL
+from theta_store.codecs import BUILTIN, RESIDUAL, exact
 from theta_store.db import Table
 from theta_store.dtypes import DTYPES, dtype
 from theta_store.encoding import KIND_BYTES, decode
 from theta_store.forms import decode_form
-from theta_store.kept import PREDICTORS
+from theta_store.kept import CODECS, PREDICTORS
 from theta_store.sealed import seal
 
 GOLDEN = ROOT / "tests" / "golden"
@@ -158,7 +158,8 @@ def test_the_fields_of_a_form_row() -> None:
 
 def test_the_codecs() -> None:
     said = [(int(n), name, int(version)) for n, name, version, _ in table(PAGE, "## Codecs")]
-    assert said == [(codec.number, codec.id, codec.version) for codec in (*BUILTIN, *RESIDUAL)]
+    known = [(codec.number, codec.id, codec.version) for codec in (*BUILTIN, *RESIDUAL)]
+    assert said == [*known, (exact.NUMBER, CODECS[exact.NUMBER], exact.VERSION)]
 
 
 def test_the_predictors() -> None:

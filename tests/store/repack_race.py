@@ -32,7 +32,7 @@ from tests.store.sources import (
     put_commit,
     tree_of_tensor,
 )
-from tests.store.updates import source, trained, weights
+from tests.store.updates import source, trained, values_of, weights
 from theta_store import need_graph
 from theta_store.errors import IntegrityError, Locked
 from theta_store.gc import Collector
@@ -43,16 +43,25 @@ from theta_store.repack import Repacker
 from theta_store.store import CollectedMeanwhile, Session, Store
 
 ROOT = Path(__file__).parents[2]
-SHAPE = (256, 384)
+# By whether the seed is odd: one large tensor, or one that shares a cluster with another.
+SHAPES = ((64, 96), (256, 384))
 PHASE_BYTES = 16
 
 
 def step(seed: int, number: int, kind: str) -> BytesSource:
     """Return the tensor of a run after so many steps; the same for every caller."""
-    values = weights(seed, *SHAPE)
+    values = weights(seed, *SHAPES[seed % 2])
     for done in range(number):
         values = trained(values, 1000 * seed + done, 2e-5)
     return source(values, kind)
+
+
+def tensors_of(seed: int, number: int) -> dict[str, BytesSource]:
+    """Return what a worker stores; only ``w`` is committed."""
+    tensor = step(seed, number, "BF16")
+    if seed % 2:
+        return {"w": tensor}
+    return {"w": tensor, "x": source(trained(values_of(tensor), seed), "BF16")}
 
 
 class History:
@@ -116,8 +125,8 @@ def work(store: Store, seed: int) -> None:
         hints = [] if last is None else [Base(last)]
         try:
             with store.session() as session:
-                tensor = step(seed, number, "BF16")
-                (stored,) = session.put_tensors([("w", tensor)], hints=lambda _, h=hints: h)
+                tensors = tensors_of(seed, number).items()
+                stored, *_ = session.put_tensors(tensors, hints=lambda _, h=hints: h)
                 old = store.refs.get(ref)
                 tree = tree_of_tensor(session, stored.id)
                 # A line that has grown long starts anew, and leaves garbage behind.

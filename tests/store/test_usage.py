@@ -23,7 +23,16 @@ from theta_store.db import Table
 from theta_store.errors import MissingObject
 from theta_store.forms import Need
 from theta_store.graph import reach
-from theta_store.ids import CheckpointId, ChunkId, CommitId, ParamsId, RecordId, TensorId, TreeId
+from theta_store.ids import (
+    ID_BYTES,
+    CheckpointId,
+    ChunkId,
+    CommitId,
+    ParamsId,
+    RecordId,
+    TensorId,
+    TreeId,
+)
 from theta_store.objects import delete_form, find_form, put_form
 from theta_store.records import Blob, Checkpoint, Commit, File, Params, ParamsEntry, Tree, TreeEntry
 from theta_store.store import BRANCHES, Operation, Owner, Store, Usage
@@ -34,7 +43,10 @@ def _plain(number: int) -> BytesSource:
 
 
 def _closure(store: Store, roots: Iterable[RecordId]) -> set[bytes]:
-    """Return what gc would keep for these, without the parents of commits."""
+    """Return what gc would keep for these, without the parents of commits.
+
+    In place of a cluster stand the parts of it that its pieces are.
+    """
     found: set[bytes] = set()
     with store._meta.read() as reader:
         for root in roots:
@@ -45,14 +57,29 @@ def _closure(store: Store, roots: Iterable[RecordId]) -> set[bytes]:
             else:
                 below = [root]
             reached = reach(reader, below)
-            found |= reached.records | reached.chunks
+            kept = {id_: find_form(reader, id_) for id_ in reached.chunks}
+            parts = [
+                n for form in kept.values() if form and not form.has_payload for n in form.needs
+            ]
+            found |= reached.records | kept.keys() - {part.id for part in parts}
+            found |= {encode_part(part) for part in parts}
     return found
+
+
+def encode_part(part: Need) -> bytes:
+    return msgspec.msgpack.encode(part)
 
 
 def _size(store: Store, objects: Iterable[bytes]) -> int:
     with store._meta.read() as reader:
         total = 0
         for id_ in objects:
+            if len(id_) > ID_BYTES:
+                part = msgspec.msgpack.decode(id_, type=Need)
+                whole = find_form(reader, ChunkId(part.id))
+                assert whole is not None
+                total += round(whole.stored * ((part.stop - part.start) / whole.plain))
+                continue
             row = reader.get(Table.RECORDS, id_)
             form = None if row is not None else find_form(reader, ChunkId(id_))
             total += len(row) if row is not None else 0 if form is None else form.stored

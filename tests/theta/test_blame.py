@@ -12,7 +12,7 @@ from tests.theta.merge.stored import put
 from theta.blame import blame
 from theta.diff import build_tree
 from theta.params import build_params
-from theta_store.ids import CheckpointId, CommitId, ParamsId, TensorId, TreeId
+from theta_store.ids import CheckpointId, CommitId, TensorId, TreeId
 from theta_store.records import Checkpoint, Commit, File, TreeEntry
 from theta_store.store import Store
 
@@ -47,7 +47,7 @@ def _commits(store: Store, tensors: list[TensorId], history: History) -> list[Co
         for number, (parents, values) in enumerate(history):
             pairs = zip(NAMES, values, strict=True)
             leaves = {name: tensors[value] for name, value in pairs if value is not None}
-            root = build_params(leaves, lambda node: ParamsId(session.put_record(node)))
+            root = build_params(leaves, session)
             record = Checkpoint("safetensors", 1, (File("", layout, {}),), root, {})
             entry = TreeEntry("m", "checkpoint", CheckpointId(session.put_record(record)))
             tree = build_tree({"m": entry}, lambda node: TreeId(session.put_record(node)))

@@ -53,9 +53,10 @@ def _write(folder: Path, seed: int) -> None:
 
     state = {"enc.w": torch.from_numpy(noise(64, 64, seed=seed + 20)), "enc.b": torch.ones(7)}
     torch.save(state, folder / "model.pt")
-    a = noise(64, 64)
+    # Large enough to be chunks of their own.
+    a = noise(130, 130)
     a[0, :2] += seed - 1
-    save_file({"a": a, "b": noise(9, 5)}, folder / "s.safetensors")
+    save_file({"a": a, "b": noise(90, 200)}, folder / "s.safetensors")
     (folder / "big").mkdir(exist_ok=True)
     names = {f"layers.{i}": f"m-{i + 1:05}-of-00002.safetensors" for i in range(2)}
     for number, (name, file) in enumerate(names.items()):

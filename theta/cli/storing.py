@@ -18,12 +18,14 @@ _WORDS = {
     "rescale": "as the tensor before times a vector, found automatically",
     "low-rank": "LoRA-like, found automatically",
     "weighted-sum": "as the weighted sum of other tensors, as a merge makes it",
+    "pieces": "as a difference to the small tensors before",
 }
+_TOGETHER = "together with other small tensors"
 
 
 def spell_kept(kept: "Kept") -> str:
     """Spell one way of keeping, its share of the plain bytes and how deep its chain is."""
-    words = _WORDS.get(kept.predictor, kept.predictor)
+    words = _TOGETHER if kept.codec == "exact" else _WORDS.get(kept.predictor, kept.predictor)
     if kept.rank is not None:
         words = f"LoRA-like, rank {kept.rank}, found automatically"
     share = kept.stored / kept.plain if kept.plain else 0.0

@@ -12,7 +12,7 @@ from theta.formats.base import TensorSpec
 from theta.formats.layout import encode_layout
 from theta.params import build_params
 from theta_store.errors import UsageError
-from theta_store.ids import CheckpointId, ParamsId, TensorId
+from theta_store.ids import CheckpointId, TensorId
 from theta_store.records import Checkpoint, File, TreeEntry
 from theta_store.store import Putter
 
@@ -45,7 +45,7 @@ def entry_of(
     format_ = format_by_id(FORMAT)
     layout = format_.compose(specs, metadata=NOTES, aliases=ties)
     file = File("", putter.put_bytes(encode_layout(layout)), {})
-    params = build_params(own, lambda params: ParamsId(putter.put_record(params)))
+    params = build_params(own, putter)
     made = Checkpoint(format_.id, format_.version, (file,), params, ties)
     id_ = CheckpointId(putter.put_record(made))
     return TreeEntry(path.rpartition("/")[2], "checkpoint", id_)

@@ -199,7 +199,9 @@ def plan_join(
         raise MalformedRecord(f"a file of {out.size} bytes for a layout of {layout.size}")
     parts = _parts_by_tensor(layout)
     sinks: dict[str, _PlainSink | _CollectingSink] = {}
-    for name in parts.keys() | {name for name, spec in specs.items() if not spec.nbytes}:
+    # In the order of the file: neighbours were stored together, and are written in one go.
+    empty = (name for name, spec in specs.items() if not spec.nbytes)
+    for name in dict.fromkeys((*parts, *empty)):
         if name not in specs:
             raise MalformedRecord(f"the layout needs tensor {name!r}, which the checkpoint lacks")
         sinks[name] = _sink(specs[name], parts.get(name, []), out)

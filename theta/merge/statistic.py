@@ -23,7 +23,7 @@ from theta_store.arithmetic import is_computable, widen
 from theta_store.dtypes import dtype
 from theta_store.errors import UsageError
 from theta_store.hints import Base, Sum
-from theta_store.ids import CheckpointId, CommitId, ParamsId, TensorId, TreeId, hex_id
+from theta_store.ids import CheckpointId, CommitId, TensorId, TreeId, hex_id
 from theta_store.records import Checkpoint, Commit, File, Tensor, TreeEntry
 from theta_store.store import Session, Store, ranges_of
 
@@ -106,7 +106,7 @@ def entry_of(store: Store, session: Session, path: str, leaves: Leaves) -> TreeE
     format_ = format_by_id("safetensors")
     layout = format_.compose(specs, metadata={}, aliases={})
     file = File("", session.put_bytes(encode_layout(layout)), {})
-    params = build_params(leaves, lambda params: ParamsId(session.put_record(params)))
+    params = build_params(leaves, session)
     made = Checkpoint(format_.id, format_.version, (file,), params, {})
     id_ = CheckpointId(session.put_record(made))
     return TreeEntry(path.rpartition("/")[2], "checkpoint", id_)

@@ -86,6 +86,10 @@ class Writer(Reader):
         """Set the value of a key."""
         self.txn.put(key, value, db=self._tables[table])
 
+    def add(self, table: str, key: bytes, value: bytes | bytearray | memoryview) -> bool:
+        """Set the value of a key that is not there; say whether it was set."""
+        return self.txn.put(key, value, db=self._tables[table], overwrite=False)
+
     def delete(self, table: str, key: bytes) -> bool:
         """Remove a key; say whether it was there."""
         return self.txn.delete(key, db=self._tables[table])

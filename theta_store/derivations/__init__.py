@@ -3,6 +3,7 @@
 Owns the list. Pure: must not know where bytes are kept.
 """
 
+from theta_store.derivations.again import Again
 from theta_store.derivations.base import Claim, Derivation
 from theta_store.derivations.cast import Cast
 from theta_store.derivations.low_rank import LowRank
@@ -11,4 +12,14 @@ from theta_store.derivations.rows import Rows
 from theta_store.derivations.same import Same
 from theta_store.derivations.weighted_sum import WeightedSum
 
-__all__ = ["Cast", "Claim", "Derivation", "LowRank", "Rescale", "Rows", "Same", "WeightedSum"]
+__all__ = [
+    "Again",
+    "Cast",
+    "Claim",
+    "Derivation",
+    "LowRank",
+    "Rescale",
+    "Rows",
+    "Same",
+    "WeightedSum",
+]

@@ -15,7 +15,7 @@ from theta.checkpoint import named_leaves
 from theta.merge import Alignment, Plan, aligned_sides
 from theta.params import build_params
 from theta_store.errors import UsageError
-from theta_store.ids import CheckpointId, ParamsId
+from theta_store.ids import CheckpointId
 from theta_store.records import Checkpoint, File, TreeEntry
 from theta_store.store import Store
 
@@ -46,7 +46,7 @@ def _model(
     with store.session() as session:
         items = ((name, source(each)) for name, each in tensors.items())
         ids = {stored.name: stored.id for stored in session.put_tensors(items)}
-        params = build_params(ids, lambda made: ParamsId(session.put_record(made)))
+        params = build_params(ids, session)
         file = File("", session.put_bytes(b""), {})
         record = Checkpoint("safetensors", 1, (file,), params, aliases or {})
         entry = TreeEntry("m", "checkpoint", CheckpointId(session.put_record(record)))
