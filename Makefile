@@ -40,8 +40,8 @@ bench-speed: $(STAMP)
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.cp_ratio --hold $(HOLD)
 	$(BIN)/python -m benchmarks.stages --hold $(HOLD)
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_engine --hold $(HOLD)
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_engine --hold $(HOLD) --one-core
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_engine --hold $(HOLD) --recycle 400
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_engine --hold $(HOLD) --recycle 400 --one-core
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.merge_peers
 	$(BIN)/python -m benchmarks.targets

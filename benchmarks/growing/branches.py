@@ -4,6 +4,7 @@ Owns one repository with a small model, whose branches grow from place to place.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import theta
@@ -31,8 +32,8 @@ def measure(folder: Path, places: Sequence[int]) -> Iterator[Point]:
             for number in range(made, branches):
                 repo.create_branch(f"branch-{number}", "main")
         made = branches
-        change_small(root / FILE, branches)
-        yield Point(AXIS, branches, "commit of a change", calls.seconds(root, calls.commit))
+        change = partial(change_small, root / FILE, branches)
+        yield Point(AXIS, branches, "commit of a change", calls.changed(root, change))
         yield Point(AXIS, branches, "status", calls.least(root, calls.status))
         yield Point(AXIS, branches, "log of 20 commits", calls.least(root, calls.log))
         yield Point(AXIS, branches, "diff of the last commit", calls.least(root, calls.diff))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from statistics import median
 
 import theta
 
@@ -26,6 +27,15 @@ def seconds(root: Path, call: Call) -> float:
 def least(root: Path, call: Call) -> float:
     """Return the least of some runs."""
     return min(seconds(root, call) for _ in range(RUNS))
+
+
+def changed(root: Path, change: Callable[[int], None]) -> float:
+    """Return the median seconds of committing a change, of some changes by number."""
+    taken = []
+    for number in range(RUNS):
+        change(number)
+        taken.append(seconds(root, commit))
+    return median(taken)
 
 
 def commit(repo: theta.Repo) -> None:

@@ -23,11 +23,18 @@ def write_small(path: Path, tensors: int, elements: int) -> None:
     path.write_bytes(_head(names, "F32", [elements], 4 * elements) + values.tobytes())
 
 
-def change_small(path: Path, seed: int) -> None:
-    """Change the last tensor's last element."""
+def change_small(path: Path, seed: int, number: int = 0) -> None:
+    """Change the last tensor's last element; another ``number`` is another change."""
     with path.open("r+b") as file:
         file.seek(-4, 2)
-        file.write(np.float32(seed).tobytes())
+        file.write(np.float32(seed + (number + 1) / 8).tobytes())
+
+
+def warm(path: Path) -> None:
+    """Read a file, so that the page cache holds it."""
+    with path.open("rb", buffering=0) as file:
+        while file.read(CHUNK):
+            pass
 
 
 def write_sparse(path: Path, name: str, mib: int, seed: int) -> None:

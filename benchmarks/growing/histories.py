@@ -4,6 +4,7 @@ Owns one repository with a small model, whose history grows from place to place.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import theta
@@ -32,8 +33,8 @@ def measure(folder: Path, places: Sequence[int]) -> Iterator[Point]:
                     allow_empty=True, step=step, metrics={"loss": 1 / (1 + step)}
                 )
                 repo.commit(f"step {step}", author=calls.AUTHOR, details=details)
-        change_small(root / FILE, commits)
-        yield Point(AXIS, commits, "commit of a change", calls.seconds(root, calls.commit))
+        change = partial(change_small, root / FILE, commits)
+        yield Point(AXIS, commits, "commit of a change", calls.changed(root, change))
         yield Point(AXIS, commits, "status", calls.least(root, calls.status))
         yield Point(AXIS, commits, "log of 20 commits", calls.least(root, calls.log))
         yield Point(AXIS, commits, "diff of the last commit", calls.least(root, calls.diff))

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.growing.files import CHUNK, write_index, write_sparse
+from benchmarks.growing.files import CHUNK, warm, write_index, write_sparse
 from benchmarks.growing.points import Point
 from benchmarks.memory import measured
 from benchmarks.speed.contenders.base import CALLS
@@ -40,6 +40,8 @@ def _write(folder: Path, shards: int) -> None:
     for number in range(shards):
         path, name = _shard(folder, number, shards), f"layers.{number}.weight"
         write_sparse(path, name, MIB, seed=number)
+        # The holes too: memory that the kernel has to find first is no part of a commit.
+        warm(path)
         placed[name] = path.name
     write_index(folder / "model.safetensors.index.json", placed)
 

@@ -4,6 +4,7 @@ Owns one file of many small tensors for each place.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import theta
@@ -28,7 +29,7 @@ def measure(folder: Path, places: Sequence[int]) -> Iterator[Point]:
         yield Point(AXIS, tensors, "first commit", calls.seconds(root, calls.commit))
         yield Point(AXIS, tensors, "status", calls.least(root, calls.status))
         yield Point(AXIS, tensors, "commit, nothing changed", calls.least(root, calls.commit))
-        change_small(root / FILE, tensors)
-        yield Point(AXIS, tensors, "commit, one changed", calls.seconds(root, calls.commit))
+        change = partial(change_small, root / FILE, tensors)
+        yield Point(AXIS, tensors, "commit, one changed", calls.changed(root, change))
         yield Point(AXIS, tensors, "diff of that one", calls.least(root, calls.diff))
         yield Point(AXIS, tensors, "log", calls.least(root, calls.log))

@@ -15,7 +15,7 @@ from theta.formats import HEAD_BYTES, recognise
 from theta.formats.base import Scan, verify_checks
 from theta.formats.checksum import crc32_combine
 from theta.formats.layout import encode_layout
-from theta.formats.reading import FileReader
+from theta.formats.reading import FileReader, Source
 from theta.formats.sharded import merge_scans
 from theta.params import build_params
 from theta.progress import Progress
@@ -23,8 +23,8 @@ from theta.workspace.items import Item
 from theta.workspace.notices import Notice
 from theta_store.dtypes import dtype
 from theta_store.errors import MalformedFile, OpaqueFile, ResourceError
-from theta_store.ids import BlobId, CheckpointId, ParamsId, RecordId, TensorId
-from theta_store.records import Checkpoint, File, Params, TreeEntry
+from theta_store.ids import BlobId, CheckpointId, RecordId, TensorId
+from theta_store.records import Checkpoint, File, TreeEntry
 from theta_store.store import Hints, Putter, StoredTensor
 
 
@@ -39,19 +39,29 @@ class Taken:
 
 
 HintsOf = Callable[[str], Hints]
+# The tensors of a file with this stat, by name; none where it has to be read.
+Known = Callable[[str, os.stat_result], Mapping[str, TensorId]]
 
 
 def take(
-    putter: Putter, root: Path, item: Item, progress: Progress, hints: HintsOf | None = None
+    putter: Putter,
+    root: Path,
+    item: Item,
+    progress: Progress,
+    hints: HintsOf | None = None,
+    known: Known | None = None,
 ) -> Taken:
     """Read an item and return its entries; a file that changes meanwhile is a `ResourceError`.
 
-    ``hints`` says of an entry's path where its parameters may have come from.
+    ``hints`` says of an entry's path where its parameters may have come from. Of a sharded model,
+    shards that ``known`` has the tensors of are not read.
     """
     taken = Taken()
     with ExitStack() as stack:
         readers = {part: stack.enter_context(FileReader(root / part)) for part in item.parts}
-        if len(item.parts) > 1 and _take_model(putter, item, readers, taken, progress, hints):
+        if len(item.parts) > 1 and _take_model(
+            putter, item, readers, taken, progress, hints, known
+        ):
             pass
         else:
             for part, reader in readers.items():
@@ -94,6 +104,7 @@ def _take_model(
     taken: Taken,
     progress: Progress,
     hints: HintsOf | None,
+    known: Known | None,
 ) -> bool:
     """Take an index and its shards as one checkpoint; False when they do not make one."""
     index = readers[item.path].read(0, readers[item.path].size)
@@ -111,7 +122,13 @@ def _take_model(
     leaves: dict[str, TensorId] = {}
     given = None if hints is None else hints(item.path)
     for part in item.parts[1:]:
-        found = _put(putter, part, scans[Path(part).name], progress, given)
+        scan = scans[Path(part).name]
+        ids = {} if known is None else known(part, readers[part].stat)
+        if scan.tensors.keys() <= ids.keys():
+            leaves |= {name: ids[name] for name in scan.tensors}
+            progress.advance(sum(map(_nbytes, scan.tensors.values())))
+            continue
+        found = _put(putter, part, scan, progress, given)
         leaves |= {stored.name: stored.id for stored in found}
     named = (("", files[0][1]), *files[1:])
     record = _checkpoint(putter, files[1][1], named, leaves)
@@ -148,7 +165,7 @@ def _put(
     crcs: dict[str, int] = {}
     for stored in putter.put_tensors(scan.tensors.items(), crc=bool(scan.checks), hints=hints):
         source = scan.tensors[stored.name]
-        progress.advance(dtype(source.dtype).size_of(tuple(source.shape)))
+        progress.advance(_nbytes(source))
         if scan.checks:
             crcs[stored.name] = _combined(stored.checks)
         yield stored
@@ -156,6 +173,10 @@ def _put(
         verify_checks(scan, crcs, name=path)
     except MalformedFile as error:
         raise _refused(path, error) from None
+
+
+def _nbytes(source: Source) -> int:
+    return dtype(source.dtype).size_of(tuple(source.shape))
 
 
 def _combined(checks: tuple[tuple[int, int], ...]) -> int:
@@ -171,9 +192,6 @@ def _checkpoint(
     files: tuple[tuple[str, Scan], ...],
     leaves: Mapping[str, TensorId],
 ) -> CheckpointId:
-    def put(params: Params) -> ParamsId:
-        return ParamsId(putter.put_record(params))
-
     record = Checkpoint(
         first.format,
         first.version,
@@ -181,7 +199,7 @@ def _checkpoint(
             File(name, putter.put_bytes(encode_layout(scan.layout)), dict(scan.literals))
             for name, scan in files
         ),
-        build_params(leaves, put),
+        build_params(leaves, putter),
         {alias: name for _, scan in files for alias, name in scan.aliases.items()},
     )
     return CheckpointId(putter.put_record(record))

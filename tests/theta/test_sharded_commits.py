@@ -1,0 +1,116 @@
+"""A sharded model of which some shards changed: the others are not read again."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from theta.formats.reading import FileReader
+from theta.repo import Author, Repo
+from theta.workspace import CACHE_FILE
+
+INDEX = "model.safetensors.index.json"
+SHARDS = 3
+ROWS = 200
+
+
+def _shard(number: int) -> str:
+    return f"model-{number + 1:05}-of-{SHARDS:05}.safetensors"
+
+
+def _write(folder: Path, number: int, seed: int) -> None:
+    """Write a shard, long enough ago to be trusted."""
+    values = np.random.default_rng(seed).standard_normal((ROWS, 100), np.float32)
+    path = folder / _shard(number)
+    save_file({f"layers.{number}.w": values, f"layers.{number}.b": values[0].copy()}, path)
+    os.utime(path, (1_700_000_000 + seed,) * 2)
+
+
+@pytest.fixture
+def model(repo: Repo, ada: Author) -> Path:
+    placed = {f"layers.{n}.{kind}": _shard(n) for n in range(SHARDS) for kind in "wb"}
+    index = repo.root / INDEX
+    index.write_text(json.dumps({"metadata": {}, "weight_map": placed}))
+    os.utime(index, (1_700_000_000,) * 2)
+    for number in range(SHARDS):
+        _write(repo.root, number, number)
+    repo.add([INDEX])
+    repo.commit("first", author=ada)
+    return repo.root
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Count the bytes that are read of each file."""
+    counted: dict[str, int] = {}
+    inner = FileReader.read_into
+
+    def counting(self: FileReader, start: int, out: memoryview) -> None:
+        counted[self.path.name] = counted.get(self.path.name, 0) + out.nbytes
+        inner(self, start, out)
+
+    monkeypatch.setattr(FileReader, "read_into", counting)
+    return counted
+
+
+def test_only_the_shard_that_changed_is_read(
+    repo: Repo, ada: Author, model: Path, read: dict[str, int]
+) -> None:
+    _write(model, 1, 77)
+    made = repo.commit("second", author=ada)
+    assert read[_shard(1)] >= ROWS * 400
+    assert max(read.get(_shard(n), 0) for n in (0, 2)) < 10_000
+    out = model.parent / "out"
+    repo.export("HEAD", out)
+    for number in range(SHARDS):
+        assert (out / _shard(number)).read_bytes() == (model / _shard(number)).read_bytes()
+    assert made.stored_bytes < 2 * ROWS * 400
+
+
+def test_status_reads_no_more(repo: Repo, model: Path, read: dict[str, int]) -> None:
+    _write(model, 1, 77)
+    (state,) = repo.status().files
+    assert {param.name for param in state.params} == {"layers.1.w", "layers.1.b"}
+    assert max(read.get(_shard(n), 0) for n in (0, 2)) < 10_000
+
+
+def test_the_commit_is_what_it_is_without_the_cache(
+    repo: Repo, ada: Author, model: Path, read: dict[str, int]
+) -> None:
+    _write(model, 1, 77)
+    tree = repo.store.commit(repo.commit("second", author=ada).id).tree
+    (repo.private / CACHE_FILE).unlink()
+    read.clear()
+    assert repo.status().files == ()
+    assert min(read[_shard(n)] for n in range(SHARDS)) >= ROWS * 400
+    assert repo.store.commit(repo.resolve("HEAD")).tree == tree
+
+
+def test_a_shard_that_is_too_young_is_read(
+    repo: Repo, ada: Author, model: Path, read: dict[str, int]
+) -> None:
+    for number in range(SHARDS):
+        _write(model, number, 50 + number)
+        os.utime(model / _shard(number))
+    repo.commit("second", author=ada)
+    read.clear()
+    _write(model, 1, 77)
+    repo.commit("third", author=ada)
+    assert min(read[_shard(n)] for n in range(SHARDS)) >= ROWS * 400
+
+
+def test_a_shard_that_moved_to_another_number_is_read(repo: Repo, ada: Author, model: Path) -> None:
+    (model / _shard(0)).replace(model / "kept")
+    (model / _shard(2)).replace(model / _shard(0))
+    (model / "kept").replace(model / _shard(2))
+    placed = {f"layers.{n}.{kind}": _shard(SHARDS - 1 - n) for n in range(SHARDS) for kind in "wb"}
+    (model / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": placed}))
+    repo.commit("swapped", author=ada)
+    out = model.parent / "out"
+    repo.export("HEAD", out)
+    for number in range(SHARDS):
+        assert load_file(out / _shard(number)).keys() == load_file(model / _shard(number)).keys()
+        assert (out / _shard(number)).read_bytes() == (model / _shard(number)).read_bytes()
