@@ -4,7 +4,7 @@ Owns the run over all tensors and the records of merged checkpoints. Must not kn
 computed from, nor refs, the workspace or the terminal. Memory is bounded by the chunks in flight.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from theta.checkpoint import composed, fits, in_layout
@@ -14,6 +14,7 @@ from theta.merge.documents import DocumentPlan
 from theta.merge.finished import Finished
 from theta.merge.held import Held
 from theta.merge.method import Method
+from theta.merge.outlet import Outlet, Spec, Teed, expected_layout
 from theta.merge.plan import CheckpointPlan, Conflict, Plan, Resolution
 from theta.merge.sources import MergedSource
 from theta.merge.tokenizers import UNITED
@@ -25,7 +26,7 @@ from theta.strategies.union_rows import UnionRows
 from theta.terms import ABSENT
 from theta_store.ids import CheckpointId, TensorId
 from theta_store.records import TreeEntry
-from theta_store.store import Session, Store
+from theta_store.store import Session, Source, Store, ranges_of
 
 # The sides that picking strategies name; another one takes the base.
 PLACES = {"ours": 0, "theirs": 1}
@@ -63,10 +64,12 @@ def apply_merge(
     method: Method,
     progress: Progress,
     finished: Finished | None = None,
+    outlet: Outlet | None = None,
 ) -> Merged:
     """Run the decided strategies; what none settles stays a conflict.
 
-    Where conflicts are left already, nothing is computed.
+    Where conflicts are left already, nothing is computed. ``outlet`` gets what is computed, in the
+    layout that the merged model is expected to have.
     """
     merged = Merged(dict(plan.entries), list(decided.left), list(plan.resolved), decided.decisions)
     merged.leaves = {part.path: dict(part.leaves) for part in plan.checkpoints}
@@ -76,7 +79,8 @@ def apply_merge(
         if not _picked(merged, decision)
     ]
     if not merged.conflicts:
-        _compute(session, works, merged, finished or Finished(store, None), progress)
+        run = _Run(session, merged, finished or Finished(store, None), progress, outlet)
+        run.compute(store, plan, works)
     if not merged.conflicts:
         _write(store, session, plan, merged)
     return merged
@@ -152,41 +156,80 @@ def _resolve(merged: Merged, conflict: Conflict, how: str) -> None:
     merged.resolved += [Resolution(conflict.path, name, how) for name in names]
 
 
-def _compute(
-    session: Session,
-    works: Sequence[Work],
-    merged: Merged,
-    finished: Finished,
-    progress: Progress,
-) -> None:
-    progress.begin("merging", sum(work.size for work in works))
-    left = [work for work in works if not _found(merged, work, finished, progress)]
-    held = Held(session.limits.memory // 2)
-    for work in left:
-        if isinstance(work.source, MergedSource):
-            work.source.held = held
-    sources = prepared_ahead([work.source for work in left], session.limits.threads)
-    items = ((f"{number}", source) for number, source in enumerate(sources))
-    for stored in session.put_tensors(items, hints=lambda name: left[int(name)].hints):
-        work = left[int(stored.name)]
+@dataclass(frozen=True)
+class _Run:
+    """The computing of all tensors: where from, where to."""
+
+    session: Session
+    merged: Merged
+    finished: Finished
+    progress: Progress
+    outlet: Outlet | None
+
+    def compute(self, store: Store, plan: Plan, works: Sequence[Work]) -> None:
+        """Compute what no earlier try has finished, and put it."""
+        self.progress.begin("merging", sum(work.size for work in works))
+        left = [work for work in works if not self._found(work)]
+        if self.outlet is not None:
+            self.outlet.begin(*_expected(store, plan, self.merged, left))
+        held = Held(self.session.limits.memory // 2)
+        for work in left:
+            if isinstance(work.source, MergedSource):
+                work.source.held = held
+        items = ((f"{number}", source) for number, source in enumerate(self._sources(left)))
+        hints = [work.hints for work in left]
+        for stored in self.session.put_tensors(items, hints=lambda name: hints[int(name)]):
+            self._stored(left[int(stored.name)], stored.id)
+        self.finished.settle(self.session)
+
+    def _found(self, work: Work) -> bool:
+        """Take what an interrupted try has computed; say whether there was something."""
+        tensor = self.finished.find(work.key)
+        if tensor is None:
+            return False
+        _take(self.merged, work, tensor)
+        self.merged.reused += 1
+        self.progress.advance(work.size)
+        return True
+
+    def _sources(self, works: Sequence[Work]) -> Iterator[Source]:
+        sources = prepared_ahead([work.source for work in works], self.session.limits.threads)
+        for work, source in zip(works, sources, strict=True):
+            sink = None
+            if self.outlet is not None and work.told and isinstance(source, MergedSource):
+                conflict = work.decision.conflict
+                sink = self.outlet.sink(conflict.path, work.names)
+                ranges = ranges_of(source.values.records[0])
+            yield source if sink is None else Teed(source, sink, ranges)
+
+    def _stored(self, work: Work, tensor: TensorId) -> None:
         work.source.release()
-        merged.computed += 1
-        progress.advance(work.size)
+        self.merged.computed += 1
+        self.progress.advance(work.size)
         if work.source.finite:
-            finished.add(session, work.key, stored.id, work.size)
-        _take(merged, work, stored.id)
-    finished.settle(session)
+            self.finished.add(self.session, work.key, tensor, work.size)
+        if self.outlet is not None:
+            self.outlet.settle(work.decision.conflict.path, work.names, tensor)
+        _take(self.merged, work, tensor)
 
 
-def _found(merged: Merged, work: Work, finished: Finished, progress: Progress) -> bool:
-    """Take what an interrupted try has computed; say whether there was something."""
-    tensor = finished.find(work.key)
-    if tensor is None:
-        return False
-    _take(merged, work, tensor)
-    merged.reused += 1
-    progress.advance(work.size)
-    return True
+def _expected(
+    store: Store, plan: Plan, merged: Merged, works: Sequence[Work]
+) -> tuple[dict[str, TreeEntry], dict[str, set[str]]]:
+    """Return the entry in whose layout each model will probably be, and the names computed."""
+    made: dict[str, dict[str, Spec]] = {}
+    for work in works:
+        if work.told:
+            spec = work.source.dtype, work.source.shape
+            found = made.setdefault(work.decision.conflict.path, {})
+            found |= dict.fromkeys(work.names, spec)
+    entries = {part.path: part.entries for part in plan.checkpoints}
+    layouts = {
+        path: entry
+        for path, specs in made.items()
+        if (entry := expected_layout(store, entries[path], merged.leaves[path], specs))
+    }
+    return layouts, {path: set(made[path]) for path in layouts}
 
 
 def _take(merged: Merged, work: Work, tensor: TensorId) -> None:

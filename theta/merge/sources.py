@@ -16,7 +16,7 @@ from theta.merge.held import Held
 from theta.strategies import Strategy
 from theta.strategies.base import Kernel
 from theta.strategies.values import Block, Evidence, Floats, Values, philox_key, philox_uniform
-from theta_store.arithmetic import narrow, restore_nans, widen
+from theta_store.arithmetic import has_nan, narrow, restore_nans, widen
 from theta_store.dtypes import DType, dtype
 from theta_store.errors import UsageError
 from theta_store.ids import CommitId, TensorId
@@ -66,6 +66,7 @@ class StoredValues(Values):
         self.count = len(self.records)
         self.has_base = self.base is not None
         self._held: list[NDArray[np.uint8]] | None = None
+        self._is_finite = self.nonfinite
         seed, strategy = self.key_of
         self._keys = [philox_key(seed, strategy, self.name, side.commit) for side in self.sides]
         terms = [*self.records, *([] if self.base is None else [self.base])]
@@ -82,6 +83,7 @@ class StoredValues(Values):
         if self._held is not None:
             sizes = [len(whole) // max(1, self.elements) for whole in self._held]
             parts = zip(self._held, sizes, strict=True)
+            # Kernels compute in place: what is kept must not be lent.
             return [whole[start * size : stop * size].copy() for whole, size in parts]
         terms = self._terms
         sizes = [dtype(term.dtype).nbytes for term in terms]
@@ -124,18 +126,29 @@ class StoredValues(Values):
     def _floats(self, plain: NDArray[np.uint8], row: DType, start: int, stop: int) -> Floats:
         values = widen(plain[start * row.nbytes : stop * row.nbytes], row)
         values = values.astype(self.wide, copy=False)
-        if not self.nonfinite and not np.isfinite(values).all():
+        if not self._is_finite and not np.isfinite(values).all():
             raise NonFinite
         return values
 
+    @property
+    def is_cheap(self) -> bool:
+        """Whether all terms are in memory."""
+        return self._held is not None
+
     def blocks(self, elements: int = 0) -> Iterator[Block]:
-        """Yield the whole tensor in the chunks that it is stored in, so that each is read once."""
+        """Yield the whole tensor in parts of the chunks it is stored in, so each is read once."""
         if elements:
             yield from super().blocks(elements)
             return
         size = dtype(self.records[0].dtype).nbytes
-        for start, stop in ranges_of(self.records[0]):
-            yield self.read(start // size, stop // size)
+        for left, right in ranges_of(self.records[0]):
+            first, last = left // size, right // size
+            plains = self.plain(first, last)
+            for start in range(first, last, CACHED_ELEMENTS):
+                stop = min(start + CACHED_ELEMENTS, last)
+                yield self.block(plains, first, start, stop)
+        # All were looked at, and ids do not change: nothing has to be looked at again.
+        self._is_finite = True
 
     def uniform(self, side: int, start: int, stop: int) -> NDArray[np.float32]:
         """Return a side's random numbers."""
@@ -235,6 +248,6 @@ class MergedSource:
 def _narrowed(values: Floats, row: DType) -> NDArray[np.uint8]:
     """Return plain bytes; a NaN gets the same bits on every machine."""
     plain = narrow(values, row)
-    if np.isnan(values).any():
+    if has_nan(values):
         plain = restore_nans(plain, narrow(np.full_like(values, np.nan), row), row)
     return plain

@@ -24,7 +24,7 @@ from theta.terms import ABSENT
 from theta_store.dtypes import dtype
 from theta_store.errors import UsageError
 from theta_store.hints import Base, Hint, Sum
-from theta_store.ids import TensorId
+from theta_store.ids import CommitId, TensorId
 from theta_store.store import Store
 
 
@@ -32,13 +32,20 @@ from theta_store.store import Store
 class Work:
     """A tensor to be computed: for which decision, from what, and what it may follow from.
 
-    ``key`` is the same wherever the result is.
+    ``key`` is the same wherever the result is. ``told``: the hints say all there is to know of the
+    result, so that whoever stores it reads it once and looks for nothing.
     """
 
     decision: Decision
     source: MergedSource | UnionSource | CastSource
     hints: tuple[Hint, ...]
     key: str
+    told: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters that get the result."""
+        return tuple(name for name in self.decision.conflict.names if name is not None)
 
     @property
     def size(self) -> int:
@@ -53,7 +60,8 @@ def work_of(store: Store, plan: Plan, decision: Decision, method: Method) -> Wor
     if isinstance(decision.strategy, Cast):
         return _cast(store, decision, decision.strategy)
     source = source_of(store, plan, decision, method)
-    return Work(decision, source, _hints(source), _key_of(source, method))
+    hints = _hints(source, plan.ours)
+    return Work(decision, source, hints, _key_of(source, method), told=_told(source, hints))
 
 
 def _union(store: Store, decision: Decision, strategy: Union) -> Work:
@@ -150,18 +158,28 @@ def _key(strategy: Strategy, dtype: str, terms: Sequence[bytes], *more: object) 
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _hints(source: MergedSource) -> tuple[Hint, ...]:
+def _told(source: MergedSource, hints: Sequence[Hint]) -> bool:
+    """Say whether hints name tensors like the result, and ask for no discovery."""
+    sums = any(isinstance(hint, Sum) for hint in hints)
+    bases = all(not hint.discover for hint in hints if isinstance(hint, Base))
+    like = {(term.dtype, term.shape) for term in source.values.records}
+    return (sums or bases) and like == {(source.dtype, source.shape)}
+
+
+def _hints(source: MergedSource, ours: CommitId) -> tuple[Hint, ...]:
     """Return the sides, and that a linear strategy makes their weighted sum."""
     values = source.values
     ids = tuple(side.tensor for side in values.sides)
     if isinstance(values, ReshapedValues):
         return tuple(map(Base, ids))
     found = source.strategy.linear(len(ids), base=values.has_base)
+    # Ours, where it has changed: it may lie in the workspace, where it is read most easily.
+    base = next((side.tensor for side in values.sides if side.commit == ours), ids[0])
     if found is None:
-        return (Base(ids[0], discover=False),)
+        return (Base(base, discover=False),)
     terms, factors = ids, found.sides
     if found.base and values.base_id is not None:
         terms, factors = (*ids, values.base_id), (*found.sides, found.base)
     if {values.store.tensor(id_).dtype for id_ in terms} != {source.dtype}:
-        return (Base(ids[0], discover=False),)
-    return (Sum(terms, factors), Base(ids[0]))
+        return (Base(base, discover=False),)
+    return (Sum(terms, factors), Base(base))

@@ -25,7 +25,7 @@ from theta.params import flatten
 from theta.progress import SILENT, Progress
 from theta.repo.opened import Opened
 from theta.workspace import Workspace
-from theta.workspace.checkout import replacing
+from theta.workspace.draft import replacing
 from theta_store.errors import UnsavedChanges, UsageError
 from theta_store.ids import CheckpointId
 from theta_store.records import Checkpoint, Tensor, TreeEntry

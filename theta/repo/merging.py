@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Preview,
         Rule,
     )
+    from theta.workspace.drafts import Drafts
 
 
 FINISHED_FILE = "merge-finished"
@@ -232,12 +233,14 @@ class Merging(Looking):
             finished = Finished(self.store, self.private / FINISHED_FILE)
             if not finished.goes_on:
                 self._check_unsaved(now)
-            merged = self._applied(session, now, method, progress, finished)
-            if merged.conflicts:
-                raise _Left(merged)
-            session.flush()
-            recipe = write_recipe(now, merged, method)
-            written = self._write_merge(now, merged.entries, progress)
+            models = [part.path for part in now.checkpoints]
+            with self.workspace.lent(models), self.workspace.drafts() as drafts:
+                merged = self._applied(session, now, method, progress, finished, drafts)
+                if merged.conflicts:
+                    raise _Left(merged)
+                session.flush()
+                recipe = write_recipe(now, merged, method)
+                written = self._write_merge(now, merged.entries, progress, drafts)
             commit = None
             if wait:
                 note = pending.pending(now.ours, now.others, now.label, recipe)
@@ -283,11 +286,12 @@ class Merging(Looking):
         method: "Method",
         progress: Progress,
         finished: "Finished | None" = None,
+        drafts: "Drafts | None" = None,
     ) -> "Merged":
         from theta.merge import apply_merge
 
         decided = self.decide_merge(plan, method)
-        return apply_merge(self.store, session, plan, decided, method, progress, finished)
+        return apply_merge(self.store, session, plan, decided, method, progress, finished, drafts)
 
     def _fast_forward(self, plan: "Plan", progress: Progress) -> MergeAnswer:
         head = self.head
@@ -300,10 +304,12 @@ class Merging(Looking):
             )
         return MergeAnswer("fast-forward", theirs, written=written)
 
-    def _write_merge(self, plan: "Plan", entries: Entries, progress: Progress) -> tuple[str, ...]:
+    def _write_merge(
+        self, plan: "Plan", entries: Entries, progress: Progress, drafts: "Drafts | None" = None
+    ) -> tuple[str, ...]:
         head = self.entries(plan.ours)
         present = self.workspace.present(head, self.store.hashing(), storing=False)
-        written = self.workspace.move(head, present, entries, progress=progress)
+        written = self.workspace.move(head, present, entries, drafts=drafts, progress=progress)
         return tuple(written)
 
     def _commit_merge(

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from theta.strategies.base import Weights
+from theta.strategies.trimming import keep_only
 from theta.strategies.values import Floats
 from theta_store.arithmetic import Codes
 
@@ -45,7 +46,8 @@ class Election:
             _flip(delta, minus)
         divisor = None if self.divisor == "none" else self._divisor(deltas, weights)
         for delta in deltas:
-            np.maximum(delta, number(0), out=delta)
+            # What maximum(delta, 0) gives, a NaN included, in less time.
+            keep_only(delta, ~(delta <= 0))
         if not self.weigh_first:
             _weigh(deltas, weights)
         merged = _total(deltas)
@@ -57,12 +59,12 @@ class Election:
 
     def _divisor(self, flipped: Sequence[Floats], weights: Sequence[np.floating]) -> Floats:
         """Return the sum of the weights, or the number, of the sides above 0; 1 where it is 0."""
-        one = flipped[0].dtype.type(1)
-        by_weight = self.divisor == "weights"
+        if self.divisor == "number" or all(weight == 1 for weight in weights):
+            return _numbers(flipped)
         divisor = np.zeros_like(flipped[0])
         share = np.empty_like(divisor)
         for delta, weight in zip(flipped, weights, strict=True):
-            np.multiply(delta > 0, weight if by_weight else one, out=share)
+            np.multiply(delta > 0, weight, out=share)
             np.add(divisor, share, out=divisor)
         np.add(divisor, divisor == 0, out=divisor)
         return divisor
@@ -74,9 +76,22 @@ def _weigh(deltas: Sequence[Floats], weights: Sequence[np.floating]) -> None:
             np.multiply(delta, weight, out=delta)
 
 
+def _numbers(flipped: Sequence[Floats]) -> Floats:
+    """Return how many sides are above 0, 1 where none is: whole numbers, so the sums are exact."""
+    count = np.zeros(len(flipped[0]), np.uint8 if len(flipped) < 256 else np.uint32)
+    for delta in flipped:
+        np.add(count, delta > 0, out=count)
+    np.add(count, count == 0, out=count)
+    numbers = np.empty_like(flipped[0])
+    np.copyto(numbers, count)
+    return numbers
+
+
 def _total(deltas: Sequence[Floats]) -> Floats:
-    total = np.zeros_like(deltas[0])
-    for delta in deltas:
+    # A sum from 0 on: no sum of zeros is -0.
+    total = np.empty_like(deltas[0])
+    np.add(deltas[0], 0, out=total)
+    for delta in deltas[1:]:
         np.add(total, delta, out=total)
     return total
 

@@ -5,18 +5,21 @@ happens to ties. Must not know strategies.
 
 Of two numbers of one magnitude the one with the lower index counts as the greater: a property of
 the tensor, not of the runs it is read in. Magnitudes are compared as the bits of the float without
-its sign, which have the order of the numbers. A first pass counts the numbers by the upper 15 of
-these bits; a last pass lists those numbers, and how many of each there are in a run, that share the
-upper bits of the wanted one. Between them float64 may need passes that count by further bits.
-Small tensors are read once, since reading costs more than any pass.
+its sign, which have the order of the numbers. A sample says about where the wanted one lies, and
+one pass collects what lies there; nearly always it is among them. Where not, a first pass counts
+the numbers by the upper 15 of these bits; a last pass lists those numbers, and how many of each
+there are in a run, that share the upper bits of the wanted one. Between them float64 may need
+passes that count by further bits. Small tensors are read once, since reading costs more than any
+pass.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from theta.strategies.bracket import Bracket
 from theta.strategies.values import Block, Floats, Values
 from theta_store.arithmetic import Codes
 
@@ -28,6 +31,8 @@ _DIGIT = 15
 _LISTED_BITS, _LISTED_ELEMENTS = 16, 1 << 16
 # Magnitudes of at most so many bytes, of all streams together, are held from the first pass on.
 _HELD_BYTES = 1 << 25
+# A sample is of runs of so many numbers at so many places.
+_PLACES, _SAMPLED = 16, 1 << 10
 
 
 @dataclass(frozen=True)
@@ -83,19 +88,50 @@ def greatest(
     All streams are searched at once; as many as there are, or more, need no pass. At least one
     number is kept.
     """
-    cuts = [Cut()] * len(wanted)
+    cuts: list[Cut | None] = [Cut()] * len(wanted)
     open_ = {n: want for n, want in enumerate(wanted) if want[1] < values.elements}
     if open_:
         runs = _Runs(values, streams)
-        searches = [
-            _Search(_Range(stream, runs.width), kept, values.elements)
-            for stream, kept in open_.values()
-        ]
-        while not all(search.is_listable for search in searches):
-            searches = _narrowed(runs, searches)
-        for n, cut in zip(open_, _located(runs, searches), strict=True):
-            cuts[n] = cut
-    return tuple(cuts)
+        cuts = _put(cuts, open_, _guessed(runs, list(open_.values())))
+        open_ = {n: want for n, want in open_.items() if cuts[n] is None}
+    if open_:
+        cuts = _put(cuts, open_, _searched(runs, list(open_.values()), values.elements))
+    return tuple(cut for cut in cuts if cut is not None)
+
+
+def _put(
+    cuts: Sequence[Cut | None], places: Iterable[int], found: Iterable[Cut | None]
+) -> list[Cut | None]:
+    return list((dict(enumerate(cuts)) | dict(zip(places, found, strict=True))).values())
+
+
+def _searched(runs: "_Runs", wanted: Sequence[tuple[int, int]], elements: int) -> list[Cut]:
+    """Return the cuts by counting bits, pass by pass."""
+    searches = [_Search(_Range(stream, runs.width), kept, elements) for stream, kept in wanted]
+    while not all(search.is_listable for search in searches):
+        searches = _narrowed(runs, searches)
+    return _located(runs, searches)
+
+
+def _guessed(runs: "_Runs", wanted: Sequence[tuple[int, int]]) -> list[Cut | None]:
+    """Return the cuts that one pass finds from a guess, None for the others."""
+    samples = runs.sample()
+    elements = runs.elements
+    brackets = [Bracket.around(samples[stream], kept, elements) for stream, kept in wanted]
+    bounds = []
+    for run in runs:
+        bounds.append((run.start, run.stop))
+        for (stream, _), bracket in zip(wanted, brackets, strict=True):
+            bracket.add(run.bits[stream])
+    cuts: list[Cut | None] = []
+    for (stream, _), bracket in zip(wanted, brackets, strict=True):
+        found = bracket.found()
+        if found is None or found.rank == found.equal:
+            cuts.append(None if found is None else Cut(found.bits))
+            continue
+        start, stop = bounds[found.run]
+        cuts.append(Cut(found.bits, runs.place(start, stop, stream, found.bits, found.there)))
+    return cuts
 
 
 @dataclass(frozen=True)
@@ -117,10 +153,33 @@ class _Runs:
         first = next(reading)
         self.width = 8 * first.bits[0].itemsize - 1
         size = values.elements * sum(bits.itemsize for bits in first.bits)
-        self._held = [first, *reading] if size <= _HELD_BYTES else None
+        held = size <= _HELD_BYTES and not values.is_cheap
+        self._held = [first, *reading] if held else None
 
     def __iter__(self) -> Iterator[_Run]:
         return self._read() if self._held is None else iter(self._held)
+
+    @property
+    def elements(self) -> int:
+        """Number of elements of the tensor."""
+        return self._values.elements
+
+    def sample(self) -> list[Codes]:
+        """Return magnitudes of every stream from places all over the tensor; of a small one all."""
+        if self.elements <= _PLACES * _SAMPLED:
+            found = list(self)
+        elif self._held is not None:
+            step = -(-self.elements // (_PLACES * _SAMPLED))
+            found = [_Run(r.start, r.stop, [bits[::step] for bits in r.bits]) for r in self]
+        else:
+            starts = np.linspace(0, self.elements - _SAMPLED, _PLACES).astype(int).tolist()
+            found = [self._run(self._values.read(at, at + _SAMPLED)) for at in starts]
+        return [np.concatenate(parts) for parts in zip(*(r.bits for r in found), strict=True)]
+
+    def place(self, start: int, stop: int, stream: int, bits: int, rank: int) -> int:
+        """Return where the rank-th, from 1, of the numbers of this magnitude in a run lies."""
+        found = self.at(start, stop).bits[stream]
+        return start + int(np.flatnonzero(found == found.dtype.type(bits))[rank - 1])
 
     def at(self, start: int, stop: int) -> _Run:
         """Return one of the runs again."""
@@ -273,6 +332,5 @@ def _cut(runs: _Runs, search: _Search, listing: _Listing) -> Cut:
     if rank == equal:
         return Cut(bits)
     where, rest = listing.run_of(bits, rank)
-    stream = runs.at(where.start, where.stop).bits[search.range.stream]
-    places = np.flatnonzero(stream == stream.dtype.type(bits))
-    return Cut(bits, where.start + int(places[rest - 1]))
+    last = runs.place(where.start, where.stop, search.range.stream, bits, rest)
+    return Cut(bits, last)

@@ -77,6 +77,11 @@ class Values(ABC):
     count: int
     has_base: bool
 
+    @property
+    def is_cheap(self) -> bool:
+        """Whether to read something once more costs next to nothing."""
+        return False
+
     @abstractmethod
     def read(self, start: int, stop: int) -> Block:
         """Return the elements from ``start`` to ``stop``."""

@@ -5,13 +5,15 @@ commits or the operation log.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from theta.diff import flatten_tree
 from theta.ignore import Ignore
+from theta.params import flatten
 from theta.progress import SILENT, Progress
 from theta.stat_cache import StatCache
 from theta.workspace import tracking as tracked
@@ -19,6 +21,7 @@ from theta.workspace.ancestry import Ancestry
 from theta.workspace.checkout import (
     check_checkpoint,
     file_sizes,
+    part_path,
     parts_of,
     remove_files,
     safe_path,
@@ -28,12 +31,14 @@ from theta.workspace.items import Item, group
 from theta.workspace.notices import Notice, lines
 from theta.workspace.status import FileState, ParamState, Records, State, compare
 from theta_store.errors import UnsavedChanges
-from theta_store.ids import CheckpointId, TreeId
+from theta_store.ids import CheckpointId, TensorId, TreeId
 from theta_store.records import TreeEntry
 from theta_store.store import Putter, Store
 
 if TYPE_CHECKING:
-    from theta.workspace.snapshot import Taken
+    from theta.workspace.copies import Copies
+    from theta.workspace.drafts import Drafts
+    from theta.workspace.snapshot import Known, Taken
 
 __all__ = [
     "Ancestry",
@@ -48,8 +53,11 @@ __all__ = [
 
 TRACKING_FILE = "workspace.json"
 CACHE_FILE = "stat-cache"
+DRAFT_FILE = "draft"
 
 Entries = Mapping[str, TreeEntry]
+# One of the stat cache's questions.
+Ask = Callable[[str, os.stat_result], TreeEntry | None]
 
 
 @dataclass
@@ -162,7 +170,7 @@ class Workspace:
         result = Present(files=frozenset(part for item in items for part in item.parts))
         todo: list[Item] = []
         for item in items:
-            known = None if rehash else self._cached(cache, item)
+            known = None if rehash else self._known(item, cache.get)
             if known is None or not self._is_there(known, head, whole=storing):
                 todo.append(item)
             else:
@@ -173,7 +181,8 @@ class Workspace:
         for item in todo:
             if ancestry is not None:
                 ancestry.settle(item.path, putter.flush)
-            taken = self._take(putter, item, progress, ancestry)
+            known_parts = None if rehash else self._known_parts(cache, item, head, storing=storing)
+            taken = self._take(putter, item, progress, ancestry, known_parts)
             if ancestry is not None:
                 ancestry.add(taken.entries)
             result.entries |= taken.entries
@@ -195,15 +204,17 @@ class Workspace:
         target: Entries,
         *,
         force: bool = False,
+        drafts: "Drafts | None" = None,
         progress: Progress = SILENT,
     ) -> list[str]:
         """Turn the files of ``head`` into those of ``target``; return the paths written.
 
         A file that differs from both, or an untracked one in the way, is `UnsavedChanges` before
         anything is touched. ``force`` overwrites, also what differs from an unchanged target.
+        ``drafts`` has a file that is begun.
         """
         plan = self.plan_move(head, present, target, force=force)
-        written = self.write(plan.writes, progress=progress)
+        written = self.write(plan.writes, drafts=drafts, progress=progress)
         remove_files(self.root, plan.removes)
         # What was written is tracked again, even if ``rm`` had taken it out on another branch.
         self._bring_back(plan.returns)
@@ -230,14 +241,29 @@ class Workspace:
     def _bring_back(self, paths: Iterable[str]) -> None:
         self._change_tracking(lambda old: tracked.returned(old, paths))
 
-    def write(self, entries: Entries, *, progress: Progress = SILENT) -> list[str]:
-        """Write entries to disk, each file atomically, and remember them in the stat cache."""
+    def drafts(self) -> "Drafts":
+        """Return where a file can be begun whose tensors are not all known yet."""
+        from theta.workspace.drafts import Drafts
+
+        return Drafts(self.root, self._private / DRAFT_FILE, self._store)
+
+    def write(
+        self, entries: Entries, *, drafts: "Drafts | None" = None, progress: Progress = SILENT
+    ) -> list[str]:
+        """Write entries to disk, each file atomically, and remember them in the stat cache.
+
+        ``drafts`` has a file that is begun.
+        """
         self._check_paths(entries)
         progress.begin("writing", sum(file_sizes(self._store, e) for e in entries.values()))
         cache = StatCache.load(self._private / CACHE_FILE)
         written: list[str] = []
+        begun = {} if drafts is None else drafts.by_part
         for path, entry in entries.items():
-            parts = write_entry(self._store, self.root, path, entry, progress=progress)
+            with self._lent(cache, [path]):
+                parts = write_entry(
+                    self._store, self.root, path, entry, drafts=begun, progress=progress
+                )
             written += parts
             for part in parts:
                 status = (self.root / part).stat()
@@ -245,6 +271,31 @@ class Workspace:
         if written:
             cache.save()
         return written
+
+    def lent(self, paths: Iterable[str]) -> AbstractContextManager[None]:
+        """Let the store read chunks of these models from their files, where nothing has changed."""
+        return self._lent(StatCache.load(self._private / CACHE_FILE), paths)
+
+    @contextmanager
+    def _lent(self, cache: StatCache, paths: Iterable[str]) -> Iterator[None]:
+        from theta.workspace.copies import Copies
+
+        with Copies(self._store) as copies:
+            for path in paths:
+                for item in group(self.root, [path] if (self.root / path).is_file() else []):
+                    known = self._known(item, cache.likely)
+                    self._lend(copies, item.path, known or {})
+            if copies.is_empty:
+                yield
+                return
+            with self._store.beside(copies):
+                yield
+
+    def _lend(self, copies: "Copies", path: str, known: Entries) -> None:
+        for entry in known.values():
+            if entry.kind == "checkpoint" and self._store.has(entry.id):
+                for file in self._store.checkpoint(CheckpointId(entry.id)).files:
+                    copies.add(self.root / part_path(path, file), entry, file)
 
     def export(self, entries: Entries, *, progress: Progress = SILENT) -> list[str]:
         """Write entries without remembering them: these files are not the workspace's."""
@@ -309,13 +360,39 @@ class Workspace:
         if after != before:
             self.set_tracking(after)
 
+    def _known_parts(
+        self, cache: StatCache, item: Item, head: Entries, *, storing: bool
+    ) -> "Known":
+        """Return what gives the tensors of those shards of a changed model that did not change."""
+        leaves: dict[bytes, Mapping[str, TensorId]] = {}
+
+        def known(part: str, status: os.stat_result) -> Mapping[str, TensorId]:
+            entry = cache.get(_key(item.path, part), status)
+            if entry is None or entry.kind != "checkpoint":
+                return {}
+            if entry.id not in leaves:
+                there = self._is_there({item.path: entry}, head, whole=storing)
+                leaves[entry.id] = self._leaves(entry) if there else {}
+            return leaves[entry.id]
+
+        return known
+
+    def _leaves(self, entry: TreeEntry) -> Mapping[str, TensorId]:
+        return dict(flatten(self._store, self._store.checkpoint(CheckpointId(entry.id)).params))
+
     def _take(
-        self, putter: Putter, item: Item, progress: Progress, ancestry: Ancestry | None = None
+        self,
+        putter: Putter,
+        item: Item,
+        progress: Progress,
+        ancestry: Ancestry | None = None,
+        known: "Known | None" = None,
     ) -> "Taken":
         # Formats bring numpy; a workspace in which nothing changed does without them.
         from theta.workspace.snapshot import take
 
-        return take(putter, self.root, item, progress, None if ancestry is None else ancestry.hints)
+        hints = None if ancestry is None else ancestry.hints
+        return take(putter, self.root, item, progress, hints, known)
 
     def _check_clean(
         self, head: Entries, present: Present, changed: Entries, gone: Entries
@@ -337,10 +414,11 @@ class Workspace:
         new = [entry.id for path, entry in entries.items() if head.get(path) != entry]
         return self._store.whole(new) if whole else all(self._store.has(id_) for id_ in new)
 
-    def _cached(self, cache: StatCache, item: Item) -> dict[str, TreeEntry] | None:
+    def _known(self, item: Item, ask: Ask) -> dict[str, TreeEntry] | None:
+        """Return what an item is as far as the stat cache knows, None where it does not."""
         found: dict[str, TreeEntry] = {}
         for part in item.parts:
-            entry = cache.get(_key(item.path, part), (self.root / part).stat())
+            entry = ask(_key(item.path, part), (self.root / part).stat())
             if entry is None:
                 return None
             found[part] = entry

@@ -1,13 +1,10 @@
 """Records to files: the way of a checkout.
 
-Owns writing one file whole or not at all (temporary file, fsync, rename) and the paths that may be
-written. Must not decide which files to write, nor know refs.
+Owns the files of an entry, each written whole or not at all, and the paths that may be written.
+Must not decide which files to write, nor know refs.
 """
 
-import os
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -15,13 +12,13 @@ from theta.formats.layout import decode_layout
 from theta.formats.writing import FileWriter
 from theta.params import flatten
 from theta.progress import Progress
-from theta_store.errors import DiskFull, MalformedRecord, UnsafePath
+from theta.workspace.draft import Draft, replacing
+from theta_store.errors import MalformedRecord, UnsafePath
 from theta_store.ids import BlobId, CheckpointId
 from theta_store.records import Blob, Checkpoint, File, Tensor, TreeEntry, check_component
 from theta_store.store import Store
 
 RESERVED = ".theta"
-TEMPORARY = ".theta-tmp-"
 
 
 @dataclass(frozen=True)
@@ -85,21 +82,29 @@ def write_entry(
     *,
     progress: Progress,
     only: frozenset[str] | None = None,
+    drafts: Mapping[str, Draft] | None = None,
 ) -> list[str]:
     """Write the files of an entry, each atomically; return their paths.
 
-    ``only`` restricts to some of a model's files.
+    ``only`` restricts to some of a model's files; ``drafts`` are files that were begun, by path.
     """
     if entry.kind == "blob":
         _write_blob(store, safe_path(root, path), store.blob(BlobId(entry.id)), entry, progress)
         return [path]
     record = store.checkpoint(CheckpointId(entry.id))
-    tensors = {name: store.tensor(id_) for name, id_ in flatten(store, record.params)}
+    ids = dict(flatten(store, record.params))
+    tensors = {name: store.tensor(id_) for name, id_ in ids.items()}
     written = []
     for file in record.files:
         part = part_path(path, file)
         if only is None or part in only:
-            _write_part(store, safe_path(root, part), file, tensors, entry, progress)
+            mode = entry.executable
+            draft = (drafts or {}).get(part)
+            if draft is None or not draft.becomes(file, ids, tensors, executable=mode):
+                if draft is not None:
+                    draft.discard()
+                draft = Draft(store, safe_path(root, part), file, tensors, executable=mode)
+            _finish(store, draft, tensors, progress)
             written.append(part)
     return written
 
@@ -111,48 +116,17 @@ def _write_blob(
         store.read_into([(blob, BlobSink(out))], progress=progress.advance)
 
 
-def _write_part(
-    store: Store,
-    target: Path,
-    file: File,
-    tensors: Mapping[str, Tensor],
-    entry: TreeEntry,
-    progress: Progress,
-) -> None:
-    from theta.formats.base import TensorSpec
-    from theta.formats.joining import plan_join
-
-    layout = decode_layout(store.read_bytes(file.layout))
-    specs = {name: TensorSpec(name, t.dtype, t.shape) for name, t in tensors.items()}
-    with replacing(target, layout.size, executable=entry.executable) as out:
-        plan = plan_join(layout, file.literals, out, specs)
+def _finish(store: Store, draft: Draft, tensors: Mapping[str, Tensor], progress: Progress) -> None:
+    """Write what a file still misses and put it in its place."""
+    progress.advance(sum(tensors[name].nbytes for name in draft.given))
+    try:
         store.read_into(
-            ((tensors[name], sink) for name, sink in plan.sinks.items()),
+            ((tensors[name], sink) for name, sink in draft.missing.items()),
             progress=progress.advance,
         )
-        plan.finish()
-
-
-@contextmanager
-def replacing(target: Path, size: int, *, executable: bool) -> Iterator[FileWriter]:
-    """Lend a temporary file that takes the target's place when all went well."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(target.parent).free
-    if free < size:
-        raise DiskFull(
-            f"{target.name} needs {size >> 20} MiB, {free >> 20} MiB are free; "
-            "the file was left as it is",
-            hint="theta gc --dry-run",
-        )
-    name = f"{TEMPORARY}{os.urandom(6).hex()}"
-    out = FileWriter(target.parent / name, size, mode=0o777 if executable else 0o666)
-    try:
-        yield out
-        out.sync()
-        out.close()
-        out.path.replace(target)
+        draft.finish()
     except BaseException:
-        out.discard()
+        draft.discard()
         raise
 
 

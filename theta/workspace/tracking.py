@@ -16,7 +16,8 @@ from pathlib import Path
 import msgspec
 
 from theta.ignore import Ignore
-from theta.workspace.checkout import RESERVED, TEMPORARY
+from theta.workspace.checkout import RESERVED
+from theta.workspace.draft import TEMPORARY
 from theta_store.errors import IntegrityError, UnknownFile, UnsafePath
 
 VERSION = 1

@@ -10,6 +10,7 @@ import pytest
 
 from tests.theta.cli.conftest import Shell
 from tests.theta.cli.merging import branch, tree
+from theta.workspace.draft import TEMPORARY
 
 COUNT = 12
 NOTE = Path(".theta", "merge-finished")
@@ -64,7 +65,7 @@ def _kill(shell: Shell, after: int) -> int:
 
 def test_a_killed_merge_changes_nothing_and_is_gone_on_with(fork: Shell) -> None:
     fork("merge", "rte", "-s", "dare density=0.5", "-m", "merged")
-    expected = tree(fork)
+    expected = tree(fork), (fork.folder / "m.safetensors").read_bytes()
     fork("reset", "--hard", "HEAD~1")
     assert not (fork.folder / NOTE).exists()
     fork("gc")
@@ -73,11 +74,15 @@ def test_a_killed_merge_changes_nothing_and_is_gone_on_with(fork: Shell) -> None
     for after in (1, 4, 9):
         done = _kill(fork, after)
         assert (fork("op", "--json").out, (fork.folder / "m.safetensors").read_bytes()) == before
+        # The file that was being written lies there; what the try before has left does not.
+        assert len(list(fork.folder.glob(f"{TEMPORARY}*"))) == 1
+        assert fork("status", "--json").json["clean"]
         fork("fsck")
     answer = fork("merge", "rte", "-s", "dare density=0.5", "-m", "merged", "--json").json
     assert answer["reused"] == done >= 9
-    assert tree(fork) == expected
+    assert (tree(fork), (fork.folder / "m.safetensors").read_bytes()) == expected
     assert not (fork.folder / NOTE).exists()
+    assert not list(fork.folder.glob(f"{TEMPORARY}*"))
 
 
 def test_another_seed_or_strategy_reuses_nothing(fork: Shell) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.theta.merge.stored import NAMES, put
 from theta.merge.choice import Site, parse_choice
+from theta.merge.held import Held
 from theta.merge.sources import MergedSource, NonFinite, Side, StoredValues
 from theta.strategies import Strategy
 from theta.strategies.arrays import merge_arrays
@@ -72,6 +73,20 @@ def test_neither_cuts_nor_threads_show(store: Store, text: str) -> None:
     arrays = _arrays()
     whole = _read(_source(store, text, *arrays), 1 << 30)
     assert _read(_source(store, text, *arrays), 4 * 7919, threads=4) == whole
+
+
+@pytest.mark.parametrize("text", [*TEXTS, "breadcrumbs density=0.3", "sce"])
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.float16])
+def test_whether_terms_are_held_does_not_show(store: Store, text: str, kind: type) -> None:
+    arrays = _arrays(kind)
+    expected = _read(_source(store, text, *arrays), 1 << 20)
+    source = _source(store, text, *arrays)
+    source.held = Held(1 << 30)
+    for _ in range(2):
+        assert _read(source, 1 << 20) == expected
+    assert source.values.is_cheap == (source.strategy.needs.reach == "tensor")
+    source.release()
+    assert not source.values.is_cheap
 
 
 def test_random_numbers_belong_to_the_parent_not_to_its_place(store: Store) -> None:

@@ -73,9 +73,23 @@ def test_what_the_bytes_follow_from_is_in_the_key(store: Store, ids: list[Tensor
 
 
 def test_hints_say_what_a_linear_strategy_computes(store: Store, ids: list[TensorId]) -> None:
-    first, second = sorted(ids[1:])
-    assert _work(store, ids).hints == (Sum((first, second), (0.5, 0.5)), Base(first))
-    assert _work(store, ids, "ties").hints == (Base(first, discover=False),)
+    base, ours, theirs = ids
+    total = Sum(tuple(sorted((ours, theirs))), (0.5, 0.5))
+    assert _work(store, ids).hints == (total, Base(ours))
+    assert _work(store, [base, theirs, ours]).hints == (total, Base(theirs))
+    assert _work(store, ids, "ties").hints == (Base(ours, discover=False),)
+
+
+def test_the_store_is_told_where_it_has_nothing_to_look_for(store: Store) -> None:
+    base, one, two, half = put(
+        store,
+        *(np.full((3, 4), n, np.float32) for n in (0, 1, 2)),
+        np.full((3, 4), 3, np.float16),
+    )
+    for name in ("average", "ties", "slerp"):
+        assert _work(store, [base, one, two], name).told
+    widest = Method(dtype="widest")
+    assert not _work(store, [base, one, half], "average", widest).told
 
 
 def test_statistics_do_not_go_with_an_alignment(store: Store, ids: list[TensorId]) -> None:

@@ -61,3 +61,18 @@ def test_infinite_deltas_that_cancel_elect_plus() -> None:
             [np.array([np.inf], "f4"), np.array([-np.inf], "f4")]
         )
     assert merged[0] == np.inf
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (0.5, 2.0)])
+@pytest.mark.parametrize("divisor", ["weights", "number"])
+def test_no_nan_is_lost(weights: tuple[float, ...], divisor) -> None:
+    one = np.array([np.nan, 1, np.nan, -1], "f4")
+    two = np.array([1, -np.nan, np.nan, -2], "f4")
+    merged = Election(weights, divisor).merge([one, two])
+    assert np.isnan(merged).tolist() == [True, True, True, False]
+
+
+def test_no_zero_is_negative_where_all_fall_away() -> None:
+    zeros = [np.array([-0.0, 0.0, -0.0], "f4") for _ in range(3)]
+    merged = Election((1.0, 1.0, 1.0), "weights").merge(zeros)
+    assert not np.signbit(merged).any()

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.theta.strategies.branches import Branches, kept_by_sorting, lattices
-from theta.strategies import trimming
+from theta.strategies import bracket, trimming
 from theta.strategies.arrays import ArrayValues
+from theta.strategies.bracket import Bracket
 from theta.strategies.trimming import Cut, count_of, greatest, keep_only
 from theta.strategies.values import BLOCK_ELEMENTS, Block, Floats
 
@@ -61,6 +62,18 @@ LARGE = BLOCK_ELEMENTS * 2 + 12345
 @pytest.fixture(params=[0, 1 << 25], ids=["read again", "held"])
 def held(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trimming, "_HELD_BYTES", request.param)
+
+
+@pytest.fixture(params=["right", "wrong", "too wide", "not made"], autouse=True)
+def guess(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the sample says must not matter."""
+    if request.param == "wrong":
+        wrong = classmethod(lambda cls, _sample, kept, _elements: cls(7, 9, kept))
+        monkeypatch.setattr(Bracket, "around", wrong)
+    elif request.param == "too wide":
+        monkeypatch.setattr(bracket, "_MOST", 10)
+    elif request.param == "not made":
+        monkeypatch.setattr(Bracket, "found", lambda _: None)
 
 
 @pytest.mark.usefixtures("held")
