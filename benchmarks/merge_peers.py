@@ -6,8 +6,9 @@ Makes a Llama of 271 M parameters (542 MB in bf16) and two fine-tunes of it. In 
 conflicts; in another pair, tensors of 5 % of the bytes do. A round merges by theta (``theta merge``
 in a repository that has the three models, to the commit and the written file) and by mergekit
 (``mergekit-yaml``, to the written file), one after the other; theta's merge is taken back by
-``theta undo``. Whole processes. mergekit 0.1.5 is installed from PyPI on first use, in an
-environment of its own. Needs 6 GB of disk. Linux only.
+``theta undo`` and ``theta gc --now``, so that the next one has all to do. Whole processes. mergekit
+0.1.5 is installed from PyPI on first use, in an environment of its own. Needs 6 GB of disk. Linux
+only.
 """
 
 import argparse
@@ -93,11 +94,12 @@ class Bench:
         subprocess.run([THETA, "-q", *arguments], cwd=work, check=True, stdout=subprocess.DEVNULL)
 
     def theta(self, strategy: str, name: str) -> Watched:
-        """Merge by theta, and take it back."""
+        """Merge by theta, and take it back, with all that it stored."""
         work = self.root / f"repository-{name}"
         chosen = THETA_STRATEGIES[strategy]
         taken = watch([THETA, "-q", "merge", "theirs", "-s", chosen, "-m", "merged"], work)
         self._theta(work, "undo")
+        self._theta(work, "gc", "--now")
         return taken
 
     def peer(self, strategy: str, name: str) -> Watched:

@@ -127,6 +127,17 @@ def has_nan(values: Floats) -> bool:
         return bool(np.isnan(np.max(values, initial=0)))
 
 
+def is_finite(plain: bytes | memoryview | Plain, row: DType) -> bool:
+    """Say whether plain bytes hold neither a NaN nor an infinity."""
+    layout = _LAYOUTS[row.name]
+    if layout.special != "ieee":
+        return bool(np.isfinite(widen(plain, row)).all())
+    words = np.frombuffer(plain, f"<u{row.nbytes}")
+    # The bits of the exponent, all of them set.
+    infinity = words.dtype.type(layout.top)
+    return not np.any(words & infinity == infinity)
+
+
 def half_step(values: Floats, row: DType) -> NDArray[np.float64]:
     """Return half the distance between neighbours of the dtype at these values, as float64.
 

@@ -15,12 +15,13 @@ from theta_store.chunking import chunks_within, pieces_within
 from theta_store.codecs import exact
 from theta_store.codecs.exponents import Order, order_of
 from theta_store.db import Reader
+from theta_store.derivations.base import Claim
 from theta_store.errors import ForeignRepository, HashMismatch, IntegrityError, MissingObject
 from theta_store.forms import NO_PREDICTOR, Form, Need
 from theta_store.ids import ChunkId, RecordId, chunk_id, short
 from theta_store.objects import find_form, find_record
 from theta_store.plain_cache import PlainCache
-from theta_store.prediction import predict
+from theta_store.prediction import predict, read_need
 from theta_store.predictors import PIECES, SAME
 from theta_store.records import Tensor
 from theta_store.scratch import Bytes, Scratch
@@ -173,6 +174,12 @@ class Chunks:
                     stack += _enter_need(reader, need, chain)
         return chain
 
+    def guess(self, claim: Claim, size: int, scratch: Scratch) -> tuple[Bytes, list[Bytes]]:
+        """Return what a claim says of a chunk, and the verified bytes of what it needs."""
+        reading = Needs(self, self.chain(needs=claim.needs), scratch, verify=True)
+        plain = reading.guess(claim, size, keep=True)
+        return plain, [read_need(need, reading) for need in claim.needs]
+
     def decode(self, id_: ChunkId, out: memoryview, reading: "Needs", scratch: Scratch) -> None:
         """Fill ``out`` with a chunk's plain bytes as its form says, not verified."""
         form = reading.chain.forms[id_]
@@ -220,6 +227,14 @@ class Chunks:
     def known(self, id_: ChunkId) -> Bytes | None:
         """Return a chunk's plain bytes if they are in memory."""
         return self._cache.get(id_)
+
+
+@dataclass
+class _LastGuess:
+    """What a thread computed last: who computes a tensor from others stores it next."""
+
+    claim: Claim | None = None
+    plain: Bytes | None = None
 
 
 @dataclass
@@ -288,6 +303,16 @@ class Needs:
             self.shared(ChunkId(need.id))
         guess = predict(form.predictor, b"", form.needs, len(out), self)
         out[:] = guess.data
+
+    def guess(self, claim: Claim, size: int, *, keep: bool = False) -> Bytes:
+        """Return what a claim says of a chunk; ``keep`` it for whoever asks this thread next."""
+        last = self.scratch.tool("last guess", _LastGuess)
+        if last.plain is not None and last.claim == claim and len(last.plain) == size:
+            return last.plain
+        plain = predict(claim.predictor, claim.params, claim.needs, size, self)
+        if keep:
+            last.claim, last.plain = claim, plain
+        return plain
 
     def shared(self, id_: ChunkId) -> Bytes:
         """Return the plain bytes of a chunk that other reads are likely to need as well."""

@@ -18,7 +18,6 @@ from theta_store.errors import IntegrityError
 from theta_store.forms import Form, Need
 from theta_store.ids import ChunkId
 from theta_store.payloads import Payload
-from theta_store.prediction import predict
 from theta_store.predictors import SAME
 from theta_store.scratch import Bytes, Scratch
 from theta_store.selector import (
@@ -26,6 +25,7 @@ from theta_store.selector import (
     EncodedForm,
     Level,
     encode_alone,
+    encode_exact,
     encode_guessed,
     is_proved,
 )
@@ -61,6 +61,10 @@ def pack(
     except IntegrityError:
         # A base that is damaged or gone must not keep anybody from storing what he has.
         return None
+    if len(candidates) == 1 and _is_same(candidates[0].plain, np.frombuffer(plain, np.uint8)):
+        # That the guess is the very bytes is the proof.
+        made = encode_exact(plain, candidates[0], dtype=dtype, scratch=scratch)
+        return _payload(id_, len(plain), made, 1 + chain.depth(made.needs))
     while candidates:
         form = encode_guessed(plain, candidates, reading, dtype=dtype, level=level, scratch=scratch)
         if form is None:
@@ -120,7 +124,7 @@ def _candidate(claim: Claim, id_: ChunkId, size: int, reading: Needs) -> Candida
         return _same(claim, id_, size, reading)
     if chain.depth(claim.needs) >= DEPTH or chain.needs(claim.needs, id_):
         return None
-    plain = predict(claim.predictor, claim.params, claim.needs, size, reading)
+    plain = reading.guess(claim, size)
     return Candidate(claim.predictor, claim.params, claim.needs, plain, claim.computed, None)
 
 

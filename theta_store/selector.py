@@ -145,6 +145,13 @@ def encode_guessed(
     return best if len(best.payload) <= limit else None
 
 
+def encode_exact(
+    plain: memoryview, candidate: Candidate, *, dtype: DType, scratch: Scratch
+) -> EncodedForm:
+    """Return the form of a chunk whose guess is the very bytes."""
+    return _encode(plain, candidate, Guess(candidate.plain), _DELTA, dtype, scratch)
+
+
 def _encode_small(
     plain: memoryview, source: Bytes, candidate: Candidate, dtype: DType, scratch: Scratch
 ) -> EncodedForm | None:

@@ -28,7 +28,7 @@ from theta_store.errors import (
 )
 from theta_store.graph import missing_below, reach
 from theta_store.hashing import Hashing, Putter
-from theta_store.hints import Hint
+from theta_store.hints import Hint, Sum
 from theta_store.ids import (
     BlobId,
     CheckpointId,
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from theta_store.kept import Kept as Kept
     from theta_store.repack import RepackReport as RepackReport
     from theta_store.selector import Level as Level
+    from theta_store.sum_source import SumSource as SumSource
     from theta_store.usage import By, Owner, Usage, Use
 
 __all__ = [
@@ -332,6 +333,16 @@ class Store:
     ) -> None:
         """Feed tensors and blobs to their sinks in parallel."""
         read_into(items, self._chunks, self._pool, progress=progress)
+
+    def sum_of(self, hint: Sum) -> "SumSource":
+        """Return the weighted sum of tensors of one dtype and shape, read chunk by chunk.
+
+        It is computed as the form is by which it will be kept, and once for both.
+        """
+        from theta_store.sum_source import SumSource
+
+        terms = tuple(map(self.tensor, hint.tensors))
+        return SumSource.of(terms, hint.coefficients, self._chunks, self._pool.scratch)
 
     @contextmanager
     def beside(self, copies: "Copies") -> Iterator[None]:

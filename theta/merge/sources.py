@@ -7,6 +7,7 @@ strategy, once. Must not know plans, files, nor where results are kept.
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ from theta_store.errors import UsageError
 from theta_store.ids import CommitId, TensorId
 from theta_store.records import Tensor
 from theta_store.store import Store, ranges_of
+
+if TYPE_CHECKING:
+    from theta_store.store import SumSource
 
 # Elements that a kernel works on at once: a few arrays of them stay in a core's cache.
 CACHED_ELEMENTS = 1 << 16
@@ -166,12 +170,15 @@ class MergedSource:
     """A merged tensor, computed range by range as the store asks for its chunks.
 
     ``finite`` turns False when a term holds what is not; what is read from then on means nothing.
+    ``total`` is the same tensor where the strategy is no more than a sum: whoever stores that has
+    computed its form as well.
     """
 
     values: StoredValues
     strategy: Strategy
     dtype: str
     finite: bool = True
+    total: "SumSource | None" = None
     held: Held = field(default_factory=lambda: Held(0))
     _kernel: Kernel | None = None
     _holding: int = 0
@@ -226,6 +233,8 @@ class MergedSource:
     def read_into(self, start: int, out: memoryview) -> None:
         """Fill ``out`` with merged bytes from ``start``."""
         row = dtype(self.dtype)
+        if self.total is not None and self.finite and self.total.read_finite(start, out):
+            return
         try:
             if not self.finite:
                 raise NonFinite

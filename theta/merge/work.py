@@ -61,6 +61,8 @@ def work_of(store: Store, plan: Plan, decision: Decision, method: Method) -> Wor
         return _cast(store, decision, decision.strategy)
     source = source_of(store, plan, decision, method)
     hints = _hints(source, plan.ours)
+    if decision.strategy.is_sum and isinstance(hints[0], Sum) and _cannot_overflow(hints[0]):
+        source.total = store.sum_of(hints[0])
     return Work(decision, source, hints, _key_of(source, method), told=_told(source, hints))
 
 
@@ -156,6 +158,14 @@ def _key(strategy: Strategy, dtype: str, terms: Sequence[bytes], *more: object) 
     parameters = msgspec.to_builtins(strategy)
     parts = [ENGINE, strategy.formula, parameters, dtype, [term.hex() for term in terms], *more]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _cannot_overflow(total: Sum) -> bool:
+    """Say whether no product of a finite number is infinite, so that no sum of them is NaN.
+
+    A stored sum has other bits there than a merge's.
+    """
+    return all(abs(coefficient) <= 1 for coefficient in total.coefficients)
 
 
 def _told(source: MergedSource, hints: Sequence[Hint]) -> bool:

@@ -67,6 +67,8 @@ class Strategy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     formula: ClassVar[str]
     needs: ClassVar[Needs] = Needs()
     kinds: ClassVar[frozenset[ConflictKind]] = frozenset({"content", "add/add"})
+    # Whether the formula is that of the stored form `weighted-sum`, with what `linear` returns.
+    is_sum: ClassVar[bool] = False
     shape: Literal["pad", "truncate"] | None = None
 
     @property

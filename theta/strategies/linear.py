@@ -19,6 +19,7 @@ class LinearSum(Strategy, frozen=True):
 
     id: ClassVar[str] = "linear"
     formula: ClassVar[str] = "linear/1"
+    is_sum: ClassVar[bool] = True
     weight: Weights = ()
     normalize: bool = True
 
@@ -53,6 +54,7 @@ class Average(Strategy, frozen=True):
 
     id: ClassVar[str] = "average"
     formula: ClassVar[str] = "average/1"
+    is_sum: ClassVar[bool] = True
 
     def prepare(self, values: Values) -> Kernel:
         """Return the mean; nothing needs to be known before."""

@@ -22,7 +22,7 @@ class WeightedSum:
         head = weighted_sum.Head(weighted_sum.FORMULA, parts[0].dtype, coefficients)
         return cls(tuple(map(Same.of, parts)), encode_head(head))
 
-    def claim(self, start: int, stop: int) -> Claim | None:
+    def claim(self, start: int, stop: int) -> Claim:
         """Return the chunks of all parts at the same place."""
         needs = tuple(part.need(start, stop) for part in self.parts)
         return Claim(WEIGHTED_SUM, self.params, needs, computed=True)

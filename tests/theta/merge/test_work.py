@@ -6,11 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from tests.theta.merge.stored import put
 from theta.merge import Alignment, Conflict, Decision, Method, Plan
+from theta.merge.sources import MergedSource
 from theta.merge.work import Work, work_of
-from theta.strategies import STRATEGIES
+from theta.strategies import STRATEGIES, Strategy
+from theta.strategies.linear import Average, LinearSum
 from theta.terms import Terms
 from theta_store.errors import UsageError
 from theta_store.hints import Base, Sum
@@ -96,3 +100,49 @@ def test_statistics_do_not_go_with_an_alignment(store: Store, ids: list[TensorId
     _work(store, ids, "fisher")
     with pytest.raises(UsageError, match="fisher reads statistics"):
         _work(store, ids, "fisher", plan=replace(PLAN, align=Alignment()))
+
+
+EXTREME = st.floats(width=32, allow_nan=True, allow_infinity=True)
+
+
+@given(
+    st.lists(st.tuples(EXTREME, EXTREME), min_size=1, max_size=40),
+    st.sampled_from(["linear", "average"]),
+    st.sampled_from([((0, 1.0), (1, 1.0)), ((0, 0.3), (1, 2.0)), ((0, -1.0), (1, 3.0))]),
+    st.booleans(),
+)
+def test_a_sum_by_the_store_is_the_sum_of_the_strategy(
+    tmp_path_factory: pytest.TempPathFactory,
+    values: list[tuple[float, float]],
+    name: str,
+    weights: tuple[tuple[int, float], ...],
+    normalize: bool,
+) -> None:
+    columns = [np.array(column, np.float32) for column in zip(*values, strict=True)]
+    strategy: Strategy = Average()
+    if name == "linear":
+        strategy = LinearSum(weight=tuple(weight for _, weight in weights), normalize=normalize)
+    with Store.create(tmp_path_factory.mktemp("s") / "s", head="refs/heads/main") as store:
+        base, *sides = put(store, np.full_like(columns[0], 77.25), *columns)
+        assume(len({base, *sides}) == 3)
+        conflict = Conflict("m", "w", "content", Terms(tuple(sides), (base,)))
+        made = work_of(store, PLAN, Decision(conflict, strategy), Method()).source
+        assert isinstance(made, MergedSource)
+        plain = replace(made, total=None)
+        found, wanted = bytearray(columns[0].nbytes), bytearray(columns[0].nbytes)
+        made.read_into(0, memoryview(found))
+        plain.read_into(0, memoryview(wanted))
+    assert made.finite == plain.finite
+    assert not made.finite or found == wanted
+
+
+def test_a_sum_that_may_overflow_is_the_strategy_s(store: Store, ids: list[TensorId]) -> None:
+    def total(*weights: float) -> object:
+        conflict = Conflict("m", "w", "content", Terms(tuple(ids[1:]), (ids[0],)))
+        strategy = LinearSum(weight=weights, normalize=False)
+        source = work_of(store, PLAN, Decision(conflict, strategy), Method()).source
+        assert isinstance(source, MergedSource)
+        return source.total
+
+    assert total(0.5, -1.0) is not None
+    assert total(0.5, 1.5) is None
