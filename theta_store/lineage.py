@@ -121,8 +121,11 @@ class Lineage:
         if not hints:
             return ()
         for hint in hints:
+            if not isinstance(hint, Base):
+                # The sum of a merge takes next to nothing; a difference would.
+                return None
             try:
-                base = find_record(reader, hint.tensor) if isinstance(hint, Base) else None
+                base = find_record(reader, hint.tensor)
             except IntegrityError:
                 # A base that is damaged must not keep anybody from storing what he has.
                 continue

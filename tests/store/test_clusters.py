@@ -23,7 +23,7 @@ from theta_store import clusters, need_graph
 from theta_store.chunks import Chain
 from theta_store.codecs import Sorted, exact
 from theta_store.forms import Form, Need
-from theta_store.hints import Base, Hint
+from theta_store.hints import Base, Hint, Sum
 from theta_store.ids import ChunkId, TensorId, chunk_id
 from theta_store.objects import forms
 from theta_store.predictors import PIECES, SAME
@@ -187,6 +187,25 @@ def test_what_became_another_dtype_is_cast(store: Store) -> None:
     made = _put(store, narrow, old)
     assert _read(store, made) == _plain(narrow)
     assert {store.kept(store.tensor(id_))[0].predictor for id_ in made.values()} == {"cast"}
+
+
+def test_what_a_merge_computed_is_kept_as_its_sum(store: Store) -> None:
+    tensors = _named(1)
+    base = _put(store, tensors, {})
+    sides = [_put(store, _after(tensors, seed), base) for seed in (1000, 2000)]
+    before = store.sizes().stored_bytes
+    with store.session() as session:
+        sums = {name: Sum((sides[0][name], sides[1][name]), (0.5, 0.5)) for name in tensors}
+        sources = [(name, store.sum_of(total)) for name, total in sums.items()]
+        stored = session.put_tensors(sources, hints=lambda n: [sums[n], Base(sides[0][n])])
+        made = {each.name: each.id for each in stored}
+        session.flush()
+    assert {store.kept(store.tensor(id_))[0].predictor for id_ in made.values()} == {"weighted-sum"}
+    assert store.sizes().stored_bytes - before < 400 * COUNT
+    halves = [_read(store, side) for side in sides]
+    for name, plain in _read(store, made).items():
+        one, two = (np.frombuffer(half[name], "<f4") for half in halves)
+        assert plain == (np.float32(0.5) * one + np.float32(0.5) * two).tobytes()
 
 
 def test_the_same_bytes_twice_are_stored_once(store: Store) -> None:
