@@ -77,6 +77,27 @@ def test_status_reads_no_more(repo: Repo, model: Path, read: dict[str, int]) -> 
     assert max(read.get(_shard(n), 0) for n in (0, 2)) < 10_000
 
 
+def test_who_asks_for_the_status_first_reads_no_more(
+    repo: Repo, ada: Author, model: Path, read: dict[str, int]
+) -> None:
+    _write(model, 1, 77)
+    for _ in range(2):
+        assert len(repo.status().files) == 1
+    repo.commit("second", author=ada)
+    assert max(read.get(_shard(n), 0) for n in (0, 2)) < 40_000
+    read.clear()
+    assert repo.status().files == ()
+    assert not read
+
+
+def test_a_model_that_was_looked_at_and_put_back_is_the_old_one(repo: Repo, model: Path) -> None:
+    kept = (model / _shard(1)).read_bytes()
+    _write(model, 1, 77)
+    assert len(repo.status().files) == 1
+    (model / _shard(1)).write_bytes(kept)
+    assert repo.status().files == ()
+
+
 def test_the_commit_is_what_it_is_without_the_cache(
     repo: Repo, ada: Author, model: Path, read: dict[str, int]
 ) -> None:

@@ -186,6 +186,9 @@ def _hints(source: MergedSource, ours: CommitId) -> tuple[Hint, ...]:
     # Ours, where it has changed: it may lie in the workspace, where it is read most easily.
     base = next((side.tensor for side in values.sides if side.commit == ours), ids[0])
     if found is None:
+        if source.strategy.reads_base and values.base_id is not None:
+            # What is made of differences, many of them trimmed, is nearer to what they are from.
+            base = values.base_id
         return (Base(base, discover=False),)
     terms, factors = ids, found.sides
     if found.base and values.base_id is not None:

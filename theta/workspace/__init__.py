@@ -188,7 +188,7 @@ class Workspace:
             result.entries |= taken.entries
             result.notices += taken.notices
             result.plain_bytes += taken.plain_bytes
-            self._remember(cache, item, taken)
+            self._remember(cache, item, taken, storing=storing)
         if todo:
             cache.save()
         return result
@@ -424,13 +424,16 @@ class Workspace:
             found[part] = entry
         first = found[item.path]
         whole = len(item.parts) > 1 and first.kind == "checkpoint"
+        if whole and any(entry != first for entry in found.values()):
+            return None
         return {item.path: first} if whole else found
 
-    def _remember(self, cache: StatCache, item: Item, taken: "Taken") -> None:
+    def _remember(self, cache: StatCache, item: Item, taken: "Taken", *, storing: bool) -> None:
         whole = taken.entries.get(item.path)
         for part, status in taken.stats.items():
             entry = taken.entries.get(part, whole)
-            if entry is not None:
+            # A model that is not stored has no tensors to give to the next who looks.
+            if entry is not None and (storing or part not in taken.unread):
                 cache.put(_key(item.path, part), status, entry)
 
     def _size(self, part: str) -> int:

@@ -30,12 +30,16 @@ from theta_store.store import Hints, Putter, StoredTensor
 
 @dataclass
 class Taken:
-    """The entries that an item became, by path, with what was seen on the way."""
+    """The entries that an item became, by path, with what was seen on the way.
+
+    ``unread`` are files whose tensors were known.
+    """
 
     entries: dict[str, TreeEntry] = field(default_factory=dict)
     stats: dict[str, os.stat_result] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
     plain_bytes: int = 0
+    unread: set[str] = field(default_factory=set)
 
 
 HintsOf = Callable[[str], Hints]
@@ -126,6 +130,7 @@ def _take_model(
         ids = {} if known is None else known(part, readers[part].stat)
         if scan.tensors.keys() <= ids.keys():
             leaves |= {name: ids[name] for name in scan.tensors}
+            taken.unread.add(part)
             progress.advance(sum(map(_nbytes, scan.tensors.values())))
             continue
         found = _put(putter, part, scan, progress, given)
