@@ -52,6 +52,10 @@ class Form(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
         """Whether a volume holds something of it; else the chunk is its guess, in volume 0."""
         return self.stored > 0
 
+    def share(self, start: int, stop: int) -> float:
+        """Return what the plain bytes ``start`` to ``stop`` take of the stored bytes."""
+        return self.stored * ((stop - start) / max(self.plain, 1))
+
 
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic")
 _DECODER = msgspec.msgpack.Decoder(Form)

@@ -99,12 +99,8 @@ def _own_bytes(reader: Reader, group: Sequence[Form]) -> int:
 
 def _share(reader: Reader, piece: Form) -> float:
     """Return what a piece takes of the stored bytes of its clusters."""
-    total = 0.0
-    for need in piece.needs:
-        whole = find_form(reader, ChunkId(need.id))
-        if whole is not None and whole.plain:
-            total += whole.stored * (need.stop - need.start) / whole.plain
-    return total
+    found = ((need, find_form(reader, ChunkId(need.id))) for need in piece.needs)
+    return sum(whole.share(need.start, need.stop) for need, whole in found if whole is not None)
 
 
 def _factor_bytes(reader: Reader, group: Iterable[Form]) -> int:

@@ -57,11 +57,11 @@ def pack(
         chain = chunks.chain(needs=[need for claim in claims for need in claim.needs])
         reading = Needs(chunks, chain, scratch, verify=True)
         wanted = (*claims, *_from_further_back(claims, chain))
-        candidates = _candidates(wanted, id_, plain, reading)
+        candidates, is_exact = _candidates(wanted, id_, plain, reading)
     except IntegrityError:
         # A base that is damaged or gone must not keep anybody from storing what he has.
         return None
-    if len(candidates) == 1 and _is_same(candidates[0].plain, np.frombuffer(plain, np.uint8)):
+    if is_exact:
         # That the guess is the very bytes is the proof.
         made = encode_exact(plain, candidates[0], dtype=dtype, scratch=scratch)
         return _payload(id_, len(plain), made, 1 + chain.depth(made.needs))
@@ -79,8 +79,8 @@ def pack(
 
 def _candidates(
     claims: Sequence[Claim], id_: ChunkId, plain: memoryview, reading: Needs
-) -> list[Candidate]:
-    """Return the guesses that may be used; one that is the very bytes is the only one."""
+) -> tuple[list[Candidate], bool]:
+    """Return the guesses that may be used; one that is the very bytes, if so, is the only one."""
     source = np.frombuffer(plain, np.uint8)
     found = []
     for claim in claims:
@@ -88,9 +88,9 @@ def _candidates(
         if candidate is None:
             continue
         if _is_same(candidate.plain, source):
-            return [candidate]
+            return [candidate], True
         found.append(candidate)
-    return found
+    return found, False
 
 
 def _is_same(guess: Bytes, source: Bytes) -> bool:

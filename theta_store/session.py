@@ -32,7 +32,6 @@ from theta_store.objects import (
     depth_over,
     encoded,
     find_record,
-    has_form,
     has_record,
     is_whole,
     put_form,
@@ -392,7 +391,7 @@ def _holes(writer: Writer, operation: Operation, commits: Iterable[CommitId]) ->
 def _enter_rows(writer: Writer, rows: Sequence[tuple[ChunkId, Form]]) -> None:
     # In their order: what a form needs comes before it.
     for id_, form in rows:
-        if not (has_form(writer, id_) and is_whole(writer, id_)):
+        if not is_whole(writer, id_):
             put_form(writer, id_, _settled(writer, form))
 
 

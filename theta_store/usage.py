@@ -259,8 +259,7 @@ class _Objects:
         form = find_form(self.reader, ChunkId(part.id))
         if form is None:
             raise MissingObject(f"chunk {short(part.id)} is missing", hint="theta fsck")
-        share = (part.stop - part.start) / max(form.plain, 1)
-        found = {number := self._add(key, round(share * form.stored))}
+        found = {number := self._add(key, round(form.share(part.start, part.stop)))}
         if form.predictor in {SAME, PIECES}:
             for below in parts_below(form, part.start, part.stop):
                 found |= self._part(below)
