@@ -87,12 +87,14 @@ def discover(old: Matrix, new: Matrix) -> Rescaled | Updated | Moved | None:
     """Return what the step between matrices of one dtype and shape was, if it is plain to see."""
     if new.rows * new.row_bytes < LEAST_BYTES or min(new.rows, new.columns) < 2:
         return None
-    before, after = _sample(old), _sample(new)
+    sample = _sample(old, new)
+    if sample is None:
+        return None
+    before, after = sample
     cost = estimate.residual(after, before, new.dtype.width)
-    alone = estimate.alone(after, new.dtype.width)
     if cost.best <= SMALL * len(after):
         return None
-    if cost.best >= estimate.WORTH * alone:
+    if cost.best >= estimate.WORTH * estimate.alone(after, new.dtype.width):
         return moved(old, new)
     base, values = (_as_block(plain, new) for plain in (before, after))
     found = rescale.discover(base, values, new.dtype)
@@ -122,17 +124,29 @@ def _fingerprints(side: Matrix) -> row_map.Fingerprints:
     return np.concatenate(parts) if parts else np.empty(0, np.uint64)
 
 
-def _sample(side: Matrix) -> Bytes:
-    """Return the bytes of a small matrix from a few places of a large one."""
-    count = min(ROWS_PER_PLACE, max(1, side.rows // PLACES))
-    starts = np.linspace(0, side.rows - count, PLACES).astype(int)
+def _sample(old: Matrix, new: Matrix) -> tuple[Bytes, Bytes] | None:
+    """Return the bytes of small matrices from a few places of both sides.
+
+    None where one place shows that little changed: a whole chunk is decoded for each. A place
+    where nothing changed shows nothing of the others.
+    """
+    count = min(ROWS_PER_PLACE, max(1, new.rows // PLACES))
+    places = []
+    for start in np.linspace(0, new.rows - count, PLACES).astype(int).tolist():
+        before, after = _place(old, start, count), _place(new, start, count)
+        cost = estimate.residual(after, before, new.dtype.width)
+        if cost.unchanged < 1 and cost.best <= SMALL * len(after):
+            return None
+        places.append((before, after))
+    olds, news = zip(*places, strict=True)
+    return np.concatenate(olds), np.concatenate(news)
+
+
+def _place(side: Matrix, start: int, count: int) -> Bytes:
     width = min(COLUMNS, side.columns) * side.dtype.nbytes
     left = (side.row_bytes - width) // 2 // side.dtype.nbytes * side.dtype.nbytes
-    parts = [
-        side.bytes_of(start, start + count).reshape(count, -1)[:, left : left + width]
-        for start in starts
-    ]
-    return np.concatenate(parts).reshape(-1)
+    rows = side.bytes_of(start, start + count).reshape(count, -1)
+    return rows[:, left : left + width].reshape(-1)
 
 
 def _as_block(plain: Bytes, side: Matrix) -> Floats:

@@ -6,6 +6,7 @@ import pytest
 from tests.store.predictors.adapters import Merged, merged, residual_bits
 from theta_store import discovery
 from theta_store.discovery import Matrix, Updated, discover
+from theta_store.dtypes import dtype
 from theta_store.predictors import low_rank
 from theta_store.scratch import Bytes
 
@@ -54,3 +55,27 @@ def test_blocks_that_are_held_are_spread_over_the_matrix() -> None:
     assert discovery._held(blocks, 1000) == blocks
     assert discovery._held(blocks, 30) == [blocks[0], blocks[4], blocks[9]]
     assert discovery._held(blocks, 1) == [blocks[0]]
+
+
+def _bytes_of(values: np.ndarray, reads: list[int]) -> Matrix:
+    plain = values.view(np.uint8).reshape(-1)
+
+    def read(start: int, stop: int) -> Bytes:
+        reads.append(start)
+        return plain[start:stop]
+
+    return Matrix(dtype("F32"), *values.shape, read)
+
+
+@pytest.mark.parametrize(("changed", "places"), [("scattered", 1), ("last rows", 2)])
+def test_one_place_tells_of_a_sparse_update_unless_nothing_changed_there(
+    changed: str, places: int
+) -> None:
+    rng = np.random.default_rng(5)
+    old = rng.normal(0, 0.02, (1024, 256)).astype(np.float32)
+    new = old.copy()
+    where = rng.random(old.shape) < 0.01 if changed == "scattered" else np.s_[-20:]
+    new[where] += np.float32(0.01)
+    reads: list[int] = []
+    assert discover(_bytes_of(old, reads), _bytes_of(new, [])) is None
+    assert len(reads) == places
