@@ -88,7 +88,7 @@ class Session:
         self,
         meta: Meta,
         volumes: Volumes,
-        chunks: "Chunks",
+        chunks: "Callable[[], Chunks]",
         pool: Pool,
         lease: Lease,
         epoch: int,
@@ -166,7 +166,7 @@ class Session:
             self._pool,
             crc=crc,
             descent=None if hints is None else _Hinted(self, hints),
-            chunks=self._chunks,
+            chunks=self._chunks(),
             sample=Sampler.of,
             clock=self._clock,
         )
@@ -210,7 +210,7 @@ class Session:
         from theta_store.lineage import Lineage
 
         return Lineage(
-            self._chunks, self._own_scratch, self.find_tensor, self.keep, self._meta.read
+            self._chunks(), self._own_scratch, self.find_tensor, self.keep, self._meta.read
         )
 
     def _own_scratch(self) -> "Scratch":

@@ -367,7 +367,8 @@ class Store:
         with Session(
             self._meta,
             self._volumes,
-            self._chunks,
+            # A session that stores no tensor does without what they bring.
+            lambda: self._chunks,
             self._pool,
             lease,
             epoch,
