@@ -25,12 +25,14 @@ _TOGETHER = "together with other small tensors"
 
 def spell_kept(kept: "Kept") -> str:
     """Spell one way of keeping, its share of the plain bytes and how deep its chain is."""
-    words = _TOGETHER if kept.codec == "exact" else _WORDS.get(kept.predictor, kept.predictor)
+    words = f"{_WORDS.get(kept.predictor, kept.predictor)} ({kept.codec})"
     if kept.rank is not None:
-        words = f"LoRA-like, rank {kept.rank}, found automatically"
+        words = f"LoRA-like, rank {kept.rank}, found automatically ({kept.codec})"
+    if kept.codec == "exact":
+        words = _TOGETHER
     share = kept.stored / kept.plain if kept.plain else 0.0
     deep = f", {plural(kept.depth, 'step')} from a chunk that stands alone" if kept.depth else ""
-    return f"{words} ({kept.codec}): {share:.1%} of {spell_bytes(kept.plain)}{deep}"
+    return f"{words}: {share:.1%} of {spell_bytes(kept.plain)}{deep}"
 
 
 def kept_as_json(kept: "Kept") -> dict[str, object]:

@@ -55,3 +55,11 @@ def test_a_parameter_says_how_it_is_kept(shell: Shell) -> None:
     forms = {row["predictor"] for row in shell("du", "--by", "form", "--json").json["rows"]}
     assert forms == {"none", "low-rank"}
     shell("show", "HEAD", "--storage", code=2)
+
+
+def test_a_small_parameter_says_that_it_is_kept_with_others(shell: Shell) -> None:
+    shell.save(a=weights(1, 40, 50), b=weights(2, 40, 50))
+    shell("add", "m.safetensors")
+    shell.commit("small")
+    out = shell("show", "HEAD::a", "--storage").out
+    assert "together with other small tensors: " in out
