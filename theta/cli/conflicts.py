@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from theta.cli.spelling import plural
 from theta.cli.terminal import Terminal
@@ -21,6 +22,7 @@ from theta.merge import (
     Method,
     Plan,
     Rule,
+    Trial,
     find_rule,
     parse_choice,
     rule_for,
@@ -37,6 +39,7 @@ ACTIONS = {
 }
 PROMPT = "θ "
 SHOWN = 20
+Score = Callable[[Path], float]
 # So many parameters are computed for one preview.
 TRIED = 8
 
@@ -45,18 +48,24 @@ class Quit(Exception):
     """The user wants nothing changed."""
 
 
-def ask(terminal: Terminal, repo: Repo, plan: Plan, method: Method) -> Method:
+def ask(
+    terminal: Terminal, repo: Repo, plan: Plan, method: Method, score: Score | None = None
+) -> Method:
     """Ask until every conflict has a strategy; return the method with the answers as rules.
 
-    `Quit` when the user gives up.
+    ``score`` gives a number to the folder of a model that an answer would make. `Quit` when the
+    user gives up.
     """
-    return _Prompt(terminal, repo, plan, method).ask()
+    return _Prompt(terminal, repo, plan, method, score).ask()
 
 
 class _Prompt:
     """One conversation; ``_past`` has the methods that undo goes back to."""
 
-    def __init__(self, terminal: Terminal, repo: Repo, plan: Plan, method: Method) -> None:
+    def __init__(
+        self, terminal: Terminal, repo: Repo, plan: Plan, method: Method, score: Score | None
+    ) -> None:
+        self._score = score
         self._terminal = terminal
         self._repo = repo
         self._plan = plan
@@ -151,10 +160,13 @@ class _Prompt:
     ) -> tuple[Sequence[Decision], Sequence[Conflict]]:
         """Return the decisions for what a choice settles, and what it cannot settle."""
         chosen = list(chosen)
-        rules = tuple(rule_for(conflict.path, conflict.name, choice) for conflict in chosen)
-        method = replace(self._method, rules=(*self._method.rules, *rules))
-        found = self._repo.decide_merge(replace(self._plan, conflicts=chosen), method, look=False)
+        plan, method = replace(self._plan, conflicts=chosen), self._method_with(choice, chosen)
+        found = self._repo.decide_merge(plan, method, look=False)
         return found.decisions, found.left
+
+    def _method_with(self, choice: Choice, chosen: Iterable[Conflict]) -> Method:
+        rules = (rule_for(conflict.path, conflict.name, choice) for conflict in chosen)
+        return replace(self._method, rules=(*self._method.rules, *rules))
 
     def _rules(
         self,
@@ -209,6 +221,16 @@ class _Prompt:
             self._say(f"  {conflict.name or conflict.path}: {conflict.why}")
         if len(chosen) > TRIED:
             self._say(f"  … and {len(chosen) - TRIED} more")
+        if self._score is not None and chosen:
+            self._say(self._scored(self._score, self._method_with(choice, chosen)))
+
+    def _scored(self, score: Score, method: Method) -> str:
+        """Return what the model would score with an answer after which nothing is open."""
+        (tried,) = self._repo.search_merge(self._plan, [Trial({}, method)], score)
+        if tried.score is None:
+            left = plural(len(tried.conflicts), "conflict")
+            return f"  no score: {left} would be left, answer those first"
+        return f"  score {tried.score:g}"
 
     def _previewed(self, decision: Decision) -> str:
         name = decision.conflict.name or decision.conflict.path
@@ -242,7 +264,8 @@ class _Prompt:
             "  NAME p=v …     is any strategy, such as: ties density=0.2 *.mlp.*",
             "  offer          names the strategies that settle what is open",
             "  groups         counts what is open by module and kind",
-            "  try ACTION …   says how long the merged change would be, and where it points",
+            "  try ACTION …   says how long the merged change would be, and where it points;",
+            "                 with --eval CMD, what the model would score",
             "  one            asks for each parameter by itself",
             "  undo           takes the last answer back",
             "  rules          shows the rules so far",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from theta.cli import trials
-from theta.cli.conflicts import Quit, ask
+from theta.cli.conflicts import Quit, Score, ask
 from theta.cli.importing import Imported, imported
 from theta.cli.outcomes import conflict_as_json, print_conflicts, resolution_as_json
 from theta.cli.spelling import plural, spell_bytes, spell_id
@@ -112,7 +112,8 @@ def merge(
         typer.Option(
             "--eval",
             metavar="CMD",
-            help="Scores the trial in the folder {}; prints a number last.",
+            help="Scores the model in the folder {}; prints a number last. For --search, or for "
+            "what you try at the prompt.",
         ),
     ] = None,
     lower: Annotated[bool, typer.Option("--lower", help="The least score is the best.")] = False,
@@ -153,12 +154,15 @@ def merge(
             _print_plan(terminal, plan, decided, repo.estimate_merge(decided), json=json)
             return
         tried: tuple[Tried, ...] = ()
-        if search or evaluate is not None:
+        asks = terminal.interactive and not json
+        # Whoever is asked has each answer that he tries scored; nobody else has use for it alone.
+        if search or (evaluate is not None and not asks):
             texts = search or ()
             tried = trials.search(terminal, repo, plan, method, texts, evaluate, lower=lower)
             best = best_of(tried, lower=lower)
             method = method if best is None else best.trial.method
-        asked = _ask(terminal, repo, plan, method, json=json or bool(tried))
+        score = None if evaluate is None else trials.scorer(terminal, evaluate)
+        asked = _ask(terminal, repo, plan, method, score) if asks and not tried else method
         if asked is None:
             terminal.talk("Quit: everything is as it was")
             raise typer.Exit(1)
@@ -232,18 +236,11 @@ def _dtype(text: str) -> DtypeRule:
 
 
 def _ask(
-    terminal: Terminal,
-    repo: Repo,
-    plan: Plan,
-    method: Method,
-    *,
-    json: bool,
+    terminal: Terminal, repo: Repo, plan: Plan, method: Method, score: Score | None
 ) -> Method | None:
     """Return the method with the answers of the user as rules; None for quit."""
-    if json or not terminal.interactive:
-        return method
     try:
-        return ask(terminal, repo, plan, method)
+        return ask(terminal, repo, plan, method, score)
     except Quit:
         return None
 

@@ -6,7 +6,8 @@ Owns running the command. Must not know how trials are merged.
 import math
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from theta.cli.terminal import Terminal
@@ -39,12 +40,15 @@ def search(
     if not plan.conflicts:
         terminal.talk("Nothing is open, so there is nothing to search")
         return ()
-    tried = repo.search_merge(
-        plan, trials, lambda folder: _score(terminal, command, folder), progress=terminal.progress()
-    )
+    tried = repo.search_merge(plan, trials, scorer(terminal, command), progress=terminal.progress())
     if not terminal.json:
         _print(terminal, tried, best_of(tried, lower=lower))
     return tried
+
+
+def scorer(terminal: Terminal, command: str) -> Callable[[Path], float]:
+    """Return what scores the model in a folder by the user's command."""
+    return partial(_score, terminal, command)
 
 
 def _score(terminal: Terminal, command: str, folder: Path) -> float:

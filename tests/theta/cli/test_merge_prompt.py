@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from tests.theta.cli.conftest import Shell
 from tests.theta.cli.merging import branch, forked, tree
-from theta.cli.conflicts import Quit, ask
+from theta.cli.conflicts import Quit, Score, ask
 from theta.cli.terminal import Terminal
 from theta.merge import Method
+from theta_store.errors import UsageError
 
 NAMES = ["h__0__mlp__w", "h__0__attn__w", "h__1__mlp__w", "norm__w"]
 
@@ -44,7 +46,9 @@ class Talk:
         return [str(rule) for rule in self.method.rules]
 
 
-def _talk(shell: Shell, *answers: str, rules: tuple[str, ...] = ()) -> Talk:
+def _talk(
+    shell: Shell, *answers: str, rules: tuple[str, ...] = (), score: Score | None = None
+) -> Talk:
     said = io.StringIO()
     terminal = Terminal(
         stdin=io.StringIO("".join(f"{answer}\n" for answer in answers)), stderr=said
@@ -52,7 +56,7 @@ def _talk(shell: Shell, *answers: str, rules: tuple[str, ...] = ()) -> Talk:
     with shell.repo() as repo:
         plan = repo.plan_merge("rte")
         try:
-            method: Method | None = ask(terminal, repo, plan, repo.merge_method(rules))
+            method: Method | None = ask(terminal, repo, plan, repo.merge_method(rules), score)
         except Quit:
             method = None
     return Talk(said.getvalue(), method)
@@ -151,9 +155,28 @@ def test_a_preview_of_opposite_changes(shell: Shell) -> None:
     assert "a: norm 1; main norm 3 cosine 1.000; rte norm 3 cosine -1.000" in said
 
 
+def test_a_preview_is_scored_once_nothing_else_would_be_open(fork: Shell) -> None:
+    def score(folder: Path) -> float:
+        return float(load_file(folder / "m.safetensors")["norm.w"].mean())
+
+    said = _talk(fork, "try avg norm.*", "tu gone", "tu h.*", "try avg", "try tt", "q", score=score)
+    no, *scores = [line.strip() for line in said.said.splitlines() if "score" in line]
+    assert no == "no score: 4 conflicts would be left, answer those first"
+    assert scores == ["score 6", "score 9"]
+
+
+def test_a_score_that_fails_is_told_and_nothing_is_lost(fork: Shell) -> None:
+    def score(folder: Path) -> float:
+        raise UsageError("--eval ended with 3")
+
+    said = _talk(fork, "try tu", "tu", score=score)
+    assert "--eval ended with 3" in said.said
+    assert said.rules == ["m.safetensors::* ours"]
+
+
 def test_through_a_pseudo_terminal_and_again_without_one(fork: Shell) -> None:
     pexpect = pytest.importorskip("pexpect", reason="no pseudo-terminals on this system")
-    words = ["-m", "theta", "merge", "rte", "--save-rules", "rules.txt"]
+    words = ["-m", "theta", "merge", "rte", "--save-rules", "rules.txt", "--eval", "echo 7"]
     talk = pexpect.spawn(
         sys.executable,
         words,
@@ -162,9 +185,11 @@ def test_through_a_pseudo_terminal_and_again_without_one(fork: Shell) -> None:
         encoding="utf-8",
         env={**os.environ, "NO_COLOR": "1"},
     )
-    for answer in ("tt *.mlp.*", "avg", "tu"):
+    for answer in ("tt *.mlp.*", "avg", "try tu", "tu"):
         talk.expect_exact("θ ")
         talk.sendline(answer)
+        if answer.startswith("try"):
+            talk.expect_exact("score 7")
     talk.expect(pexpect.EOF)
     talk.close()
     assert talk.exitstatus == 0
