@@ -7,14 +7,17 @@ Makes a model of random-normal weights (sigma 0.02) in tensors of 16 MiB, and th
 full fine-tune: every element changed by an Adam-like step. A round takes a fresh repository through
 ``theta commit``, ``theta restore`` of the deleted file, and ``theta commit`` of the fine-tune, each
 right after a ``cp`` and ``sync`` of the same file. Whole processes; the source is in the page
-cache, nothing else waits to be written. ``--hold`` keeps that much memory occupied: see
-`benchmarks.held_memory`. Needs about four times the model's size on the disk. Linux only.
+cache, nothing else waits to be written. After the checkout a new process loads all tensors into
+memory by the Python API, whose seconds are counted without the start of the interpreter. ``--hold``
+keeps that much memory occupied: see `benchmarks.held_memory`. Needs about four times the model's
+size on the disk. Linux only.
 """
 
 import argparse
 import filecmp
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -26,6 +29,7 @@ from typing import Any
 from benchmarks.fixed_model import make_model, make_tuned
 from benchmarks.held_memory import held_memory
 from benchmarks.measured import THETA, Spent, about, facts_of, load, report, spend
+from benchmarks.speed.contenders.base import CALLS
 
 STEPS = ("first commit", "checkout", "commit after a full fine-tune")
 TARGETS = {
@@ -36,6 +40,7 @@ TARGETS = {
     ("BF16", STEPS[2]): 2.5,
     ("F32", STEPS[2]): 2.5,
 }
+LEAST_LOADED = 1.0
 COPY = 'cp --reflink=never "$1" "$2" && sync "$2"'
 
 
@@ -94,6 +99,7 @@ class Bench:
 
     def __init__(self, root: Path, dtype: str, mib: int) -> None:
         self.root = root
+        self.loads: list[float] = []
         self.first, self.tuned = root / "first.safetensors", root / "tuned.safetensors"
         make_model(self.first, dtype, mib)
         make_tuned(self.first, self.tuned, dtype)
@@ -112,6 +118,7 @@ class Bench:
         model.unlink()
         self._measure(checkout, self.first, [THETA, "-q", "restore", model.name])
         self._check(model, self.first)
+        self.loads.append(self._load(work))
         model.unlink()
         os.link(self.tuned, model)
         self._measure(tuned, self.tuned, [THETA, "-q", "commit", "-m", "tuned"])
@@ -120,6 +127,12 @@ class Bench:
             spend([THETA, "-q", "restore", model.name], work)
             self._check(model, self.tuned)
         shutil.rmtree(work)
+
+    def _load(self, work: Path) -> float:
+        """Return the GB/s at which a new process brings all tensors into memory."""
+        command = [sys.executable, str(CALLS / "theta_calls.py"), "load", "HEAD"]
+        done = subprocess.run(command, cwd=work, check=True, capture_output=True, text=True)
+        return self.first.stat().st_size / 1e9 / float(done.stdout)
 
     def _measure(self, step: Step, source: Path, command: list[str]) -> None:
         copy = self.root / "copy"
@@ -148,6 +161,7 @@ def run(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     os.environ.update(dict(pair.split("=", 1) for pair in chosen.env))
     told = facts_of("benchmarks.cp_ratio", arguments)
     steps: list[Step] = []
+    loads: dict[str, list[float]] = {}
     for dtype in chosen.dtypes:
         with (
             held_memory(chosen.hold),
@@ -158,13 +172,15 @@ def run(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
                 bench.round()
                 print(f"{dtype} round {number + 1} of {chosen.rounds}", file=sys.stderr, flush=True)
             steps += bench.steps
+            loads[dtype] = bench.loads
     told["load at end"] = load()
     told["held meanwhile"] = f"{chosen.hold:g} GiB"
     told["rounds"], told["model"] = str(chosen.rounds), f"{chosen.mib} MiB, one safetensors file"
-    return _report(told, steps), {"facts": told, "steps": [step.values() for step in steps]}
+    values = {"facts": told, "steps": [step.values() for step in steps], "loads": loads}
+    return _report(told, steps, loads), values
 
 
-def _report(told: dict[str, str], steps: list[Step]) -> str:
+def _report(told: dict[str, str], steps: list[Step], loads: dict[str, list[float]]) -> str:
     head = (
         "| dtype | step | cp + fsync, s | theta, s | ratio | ratio per round | target "
         "| cp CPU s/GB | theta CPU s/GB |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
@@ -175,6 +191,8 @@ def _report(told: dict[str, str], steps: list[Step]) -> str:
             "Medians (least – greatest). The ratio is that of the medians.\n",
             head,
             *(step.row() for step in steps),
+            "",
+            *(f"- {dtype}: loaded at {_spread(found)} GB/s" for dtype, found in loads.items()),
             "",
         ]
     )

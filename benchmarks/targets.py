@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks import page, stages
+from benchmarks.cp_ratio import LEAST_LOADED
 from benchmarks.measured import RESULTS
 
 PAGE = Path(__file__).parent.parent / "docs" / "explanation" / "performance.md"
@@ -31,6 +32,7 @@ def part() -> str:
     lines = ["| what | target | measured | |", "| --- | --- | --- | --- |"]
     lines += [_copy_row(step) for step in copies["steps"]]
     lines += [_cpu_row(step) for step in copies["steps"] if step["step"] == "first commit"]
+    lines += [_load_row(dtype, found) for dtype, found in copies["loads"].items()]
     lines += _engine_rows(core)
     lines += _startup_rows(startup)
     lines += _merge_rows(merges)
@@ -64,6 +66,13 @@ def _cpu_row(step: Values) -> str:
     spent = median(step["cpu"]) / (step["bytes"] / 1e9)
     what = f"{step['dtype']}: first commit, CPU seconds per GB"
     return _row(what, f"≤ {most}", f"{spent:.2f}", holds=spent <= most)
+
+
+def _load_row(dtype: str, found: list[float]) -> str:
+    what = f"{dtype}: load into the memory of a new process"
+    speed = median(found)
+    told = f"{speed:.2f} GB/s (least {min(found):.2f})"
+    return _row(what, f"≥ {LEAST_LOADED} GB/s", told, holds=speed >= LEAST_LOADED)
 
 
 def _engine_rows(core: Values) -> list[str]:
