@@ -7,12 +7,12 @@ A bare answer settles every open conflict of the file in the heading; ``avg GLOB
 matches; ``ties density=0.2`` is any strategy with parameters; ``?`` names the rest.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from theta.cli.outcomes import module_of
 from theta.cli.spelling import plural
 from theta.cli.terminal import Terminal
 from theta.merge import (
@@ -299,10 +299,7 @@ def _groups(conflicts: Iterable[Conflict]) -> list[str]:
 
 
 def _module(name: str | None) -> str:
-    if name is None:
-        return "(the file)"
-    module, dot, _ = name.rpartition(".")
-    return re.sub(r"(^|(?<=\.))\d+(?=\.|$)", "*", module) + dot + "*"
+    return "(the file)" if name is None else module_of(name)
 
 
 def _some(conflicts: Sequence[Conflict]) -> str:

@@ -3,6 +3,7 @@
 Owns the lines and the keys of the answers. Must not know how anything is merged.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -10,14 +11,29 @@ from theta.cli.spelling import plural
 from theta.cli.terminal import Terminal
 from theta.merge import Conflict, Decided, Plan, Resolution
 
+# More conflicts than fit on a screen are told by module.
+SHOWN = 20
+
 
 def print_conflicts(terminal: Terminal, conflicts: Sequence[Conflict]) -> None:
-    """Print a line for each conflict."""
-    for conflict in conflicts:
-        name = f"::{conflict.name}" if conflict.name is not None else ""
-        kind = terminal.paint("red", f"{conflict.kind:>13}")
-        why = terminal.paint("dim", f"  ({conflict.why})") if conflict.why else ""
-        terminal.out(f"{kind}  {conflict.path}{name}{why}")
+    """Print a line for each conflict; of many, a line for a module's, unless all are asked for."""
+    many = len(conflicts) > SHOWN and not terminal.verbose
+    groups = Counter(
+        (c.kind, c.path, module_of(c.name) if many and c.name else c.name, c.why) for c in conflicts
+    )
+    for (kind, path, name, why), count in groups.items():
+        place = path if name is None else f"{path}::{name}"
+        more = "; ".join([*([plural(count, "name")] if many else []), *([why] if why else [])])
+        told = terminal.paint("dim", f"  ({more})") if more else ""
+        terminal.out(f"{terminal.paint('red', f'{kind:>13}')}  {place}{told}")
+    if many:
+        terminal.talk("theta --verbose names them all")
+
+
+def module_of(name: str) -> str:
+    """Return the glob of a parameter's module, in every layer."""
+    module, dot, _ = name.rpartition(".")
+    return re.sub(r"(^|(?<=\.))\d+(?=\.|$)", "*", module) + dot + "*"
 
 
 def print_plan(terminal: Terminal, verb: str, plan: Plan, decided: Decided, *, json: bool) -> None:

@@ -178,3 +178,19 @@ def test_the_base_of_what_has_none_settles_nothing(model: Shell) -> None:
     forked(model, {"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 2, "c": 5})
     (conflict,) = model("merge", "rte", "-s", "base", "--json", code=1).json["conflicts"]
     assert conflict["why"] == "base takes the base, and there is none"
+
+
+def test_many_conflicts_are_told_by_module(shell: Shell) -> None:
+    names = [f"h__{layer}__{kind}" for layer in range(12) for kind in ("mlp__w", "norm")]
+    shell.save("m.safetensors", **dict.fromkeys(names, 1.0))
+    shell("add", "m.safetensors")
+    shell.commit("first")
+    forked(shell, dict.fromkeys(names, 3.0), dict.fromkeys(names, 5.0))
+    told = shell("merge", "rte", code=1)
+    assert told.out.splitlines() == [
+        "      content  m.safetensors::h.*.mlp.*  (12 names)",
+        "      content  m.safetensors::h.*.*  (12 names)",
+    ]
+    assert "24 conflicts left" in told.err
+    assert len(shell("-v", "merge", "rte", code=1).out.splitlines()) == 24
+    assert len(shell("merge", "rte", "--json", code=1).json["conflicts"]) == 24
