@@ -36,7 +36,7 @@ bench: $(STAMP)
 HOLD ?= 0
 bench-speed: $(STAMP)
 	$(BIN)/python -m pip install --quiet -c constraints.txt --group bench
-	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.peers --hold $(HOLD)
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.cp_ratio --hold $(HOLD)
 	$(BIN)/python -m benchmarks.stages --hold $(HOLD)

@@ -1,13 +1,14 @@
 """Seconds of theta and its peers on the same files, in one run.
 
     python -m benchmarks.peers [--rounds 5] [--minutes 17] [--each 60] [--quick] [--models NAME…]
-        [--contenders NAME…] [--redraw] [--folder DIR]
+        [--contenders NAME…] [--hold GIB] [--redraw] [--folder DIR]
 
 Installs the peers on first use, each in a folder of its own under .benchmarks/. Makes the models of
 `benchmarks/speed/models.py` and takes every program through the operations of
 `benchmarks/speed/operations.py`, round after round. Writes benchmarks/results/peers.json and .md,
 the plot, and the tables of docs/explanation/performance.md. ``--quick`` uses tiny models: its
-numbers mean nothing; that and a run of a part write below .benchmarks/ only. Needs about 6 GB of
+numbers mean nothing; that and a run of a part write below .benchmarks/ only. ``--hold`` keeps that
+much memory occupied, for every program alike: see `benchmarks.held_memory`. Needs about 6 GB of
 disk. Linux only.
 """
 
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.held_memory import held_memory
 from benchmarks.page import put
 from benchmarks.speed.contenders.all import contenders
 from benchmarks.speed.contenders.base import Contender
@@ -70,9 +72,15 @@ def _measured(
 ) -> Results:
     """Measure, and keep the results after every round: a run that is ended is not lost."""
     models = [m for m in MODELS if not chosen.models or m.name in chosen.models]
-    with tempfile.TemporaryDirectory(dir=chosen.folder or _made(cache), prefix="speed-") as name:
+    place = chosen.folder or _made(cache)
+    with (
+        held_memory(chosen.hold),
+        tempfile.TemporaryDirectory(dir=place, prefix="speed-") as name,
+    ):
         folder = Path(name)
-        results = Results(surroundings("benchmarks.peers", arguments, folder), {}, {})
+        told = surroundings("benchmarks.peers", arguments, folder)
+        told["held meanwhile"] = f"{chosen.hold:g} GiB"
+        results = Results(told, {}, {})
         there = _installed(results, known, chosen.contenders, Programs(_made(cache / "peers")))
         budget = Budget(chosen.rounds, 60 * chosen.minutes, chosen.each, SLOW)
         measured = [quick(m) for m in models] if chosen.quick else models
@@ -143,6 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="tiny models, for tests")
     parser.add_argument("--models", nargs="*", default=[], help="only these")
     parser.add_argument("--contenders", nargs="*", default=[], help="only these")
+    parser.add_argument("--hold", type=float, default=0, help="GiB of memory to occupy")
     parser.add_argument("--redraw", action="store_true", help="only report the last run again")
     parser.add_argument("--folder", type=Path, help="where temporary files go")
     return parser
