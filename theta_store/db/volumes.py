@@ -142,7 +142,9 @@ class Volumes:
         lock = _claim_file(self.path(number))
         try:
             lock.acquire(blocking=False)
-        except (TimeoutError, FileNotFoundError):  # filelock's Timeout is a TimeoutError
+        except (TimeoutError, FileNotFoundError, FileExistsError):
+            # filelock's Timeout is a TimeoutError. It makes the folder, and does not expect that gc
+            # takes it away again before it has looked.
             return None
         if not (self.path(number) / DATA_FILE).exists():
             lock.release()
