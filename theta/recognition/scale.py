@@ -20,6 +20,9 @@ MOST_ELEMENTS = 4095
 DIGITS = (2, 3, 4, 6, 9)
 # Where the constant is only guessed, some products round to the other side.
 LEAST_ALIKE = 0.9
+# Near a power of two all products may be rounded the same way, which no average takes out: then
+# constants around the ratio are tried, so many to either side, in steps of a part of the spacing.
+AROUND, PARTS = 16, 16
 
 
 @dataclass
@@ -84,10 +87,16 @@ def _factor(old: NDArray[np.float64], new: NDArray[np.float64], row: DType) -> f
         return None
     some = np.flatnonzero(old)[:MOST_ELEMENTS]
     guesses = [float(f"{ratio:.{digits}g}") for digits in DIGITS] + [float(np.float32(ratio))]
-    return max(
-        [*guesses, ratio],
-        key=lambda guess: np.count_nonzero(_product(old[some], guess, row) == new[some]),
-    )
+
+    def alike(guess: float) -> int:
+        return int(np.count_nonzero(_product(old[some], guess, row) == new[some]))
+
+    best = max([*guesses, ratio], key=alike)
+    apart = np.abs(_product(old[some], best, row) - new[some])
+    if alike(best) >= LEAST_ALIKE * len(some) or not (apart <= spacing(new[some], row)).all():
+        return best
+    step = 2.0 ** -mantissa_bits(row) / PARTS
+    return max((ratio * (1 + step * n) for n in range(-AROUND, AROUND + 1)), key=alike)
 
 
 def _ratio(old: NDArray[np.float64], new: NDArray[np.float64], row: DType) -> float:

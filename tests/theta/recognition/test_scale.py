@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.theta.leaves import floats, leaf
@@ -17,6 +17,7 @@ def _noise(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape)
 
 
+@example(16.0390625, 1, "BF16", 0)
 @given(
     st.floats(0.05, 20).filter(lambda factor: abs(factor - 1) > 0.05),
     st.sampled_from([1, -1]),
