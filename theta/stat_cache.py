@@ -1,8 +1,9 @@
 """Which files need not be read again: their stat as it was when they were last hashed.
 
 Owns the cache file and the rule of trust: size, mtime, ctime, inode and device agree, and the
-mtime is at least two seconds older than the entry (a file written again within the clock's grain
-would look unchanged). Must not know the store. A damaged or foreign cache is an empty one.
+mtime is older than the entry by more than the grain of the clock that made it (a file written
+again within it would look unchanged). Must not know the store. A damaged or foreign cache is an
+empty one.
 """
 
 import os
@@ -18,7 +19,12 @@ from theta_store.ids import RecordId
 from theta_store.records import TreeEntry
 
 VERSION = 1
+# FAT counts in steps of two seconds.
 GRAIN_NS = 2_000_000_000
+# Who counts in such steps, or longer ones, makes no time between them. All others take their time
+# from the system's clock, which stands still for 16 ms at most.
+STEP_NS = 10_000_000
+FINE_GRAIN_NS = 100_000_000
 _SUM_BYTES = 16
 
 
@@ -65,7 +71,7 @@ class StatCache:
     def get(self, path: str, status: os.stat_result) -> TreeEntry | None:
         """Return the entry of an unchanged file, or None when it has to be read."""
         seen = self._seen.get(path)
-        if seen is not None and status.st_mtime_ns > seen.cached_ns - GRAIN_NS:
+        if seen is not None and status.st_mtime_ns > seen.cached_ns - _grain(status.st_mtime_ns):
             return None
         return self.likely(path, status)
 
@@ -99,6 +105,11 @@ class StatCache:
             temporary.replace(self._path)
         except OSError:
             temporary.unlink(missing_ok=True)
+
+
+def _grain(mtime_ns: int) -> int:
+    """Return for how long after this time a file may have been written again unseen."""
+    return FINE_GRAIN_NS if mtime_ns % STEP_NS else GRAIN_NS
 
 
 def _stat(status: os.stat_result) -> tuple[int, int, int, int, int]:

@@ -1,0 +1,74 @@
+"""``stat_cache``: what is trusted about a file that was looked at before."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from theta.stat_cache import StatCache
+from theta_store.ids import RecordId
+from theta_store.records import TreeEntry
+
+NOW = 1_700_000_000_123_456_789
+SECOND = 1_000_000_000
+ENTRY = TreeEntry("m.pt", "checkpoint", RecordId(bytes(32)), executable=False)
+
+Put = Callable[[int], tuple[StatCache, os.stat_result]]
+
+
+@pytest.fixture
+def put(tmp_path: Path) -> Put:
+    """Cache a file with this mtime, at the moment `NOW`."""
+
+    def made(mtime_ns: int) -> tuple[StatCache, os.stat_result]:
+        path = tmp_path / "m.pt"
+        path.write_bytes(b"values")
+        os.utime(path, ns=(mtime_ns, mtime_ns))
+        cache = StatCache.load(tmp_path / "cache", clock=lambda: NOW)
+        status = path.stat()
+        cache.put("m.pt", status, ENTRY)
+        cache.save()
+        return StatCache.load(tmp_path / "cache"), status
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("mtime_ns", "is_trusted"),
+    [
+        (NOW, False),
+        (NOW - 99_000_000, False),
+        (NOW - 101_000_000, True),
+        # A clock with a step of 10 ms or more has made these.
+        (NOW // SECOND * SECOND, False),
+        (NOW // SECOND * SECOND - SECOND, False),
+        (NOW // SECOND * SECOND - 2 * SECOND, True),
+        (NOW // 10_000_000 * 10_000_000 - 200_000_000, False),
+        (NOW + SECOND, False),
+    ],
+)
+def test_a_file_is_trusted_once_its_time_is_older_than_the_grain(
+    put: Put, mtime_ns: int, is_trusted: bool
+) -> None:
+    cache, status = put(mtime_ns)
+    assert (cache.get("m.pt", status) == ENTRY) is is_trusted
+    assert cache.likely("m.pt", status) == ENTRY
+
+
+def test_a_file_with_another_stat_is_not_trusted(put: Put, tmp_path: Path) -> None:
+    cache, status = put(NOW - 10 * SECOND)
+    path = tmp_path / "m.pt"
+    os.utime(path, ns=(NOW - 9 * SECOND, NOW - 9 * SECOND))
+    assert cache.get("m.pt", path.stat()) is None
+    path.write_bytes(b"longer values")
+    os.utime(path, ns=(status.st_mtime_ns, status.st_mtime_ns))
+    assert cache.get("m.pt", path.stat()) is None
+    assert cache.get("other", status) is None
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x01", b"\x02rest", b"\x01" + bytes(16) + b"\x80"])
+def test_a_cache_that_is_damaged_is_empty(put: Put, tmp_path: Path, damage: bytes) -> None:
+    _, status = put(NOW - 10 * SECOND)
+    (tmp_path / "cache").write_bytes(damage)
+    assert StatCache.load(tmp_path / "cache").get("m.pt", status) is None
