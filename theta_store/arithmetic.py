@@ -8,7 +8,7 @@ The bits of a NaN that arithmetic makes differ between processors: nobody may ke
 needs certain bits replaces them by `restore_nans` or `translate_nans`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -72,9 +72,7 @@ def widen(plain: bytes | memoryview | Plain, row: DType) -> Floats:
     """Return plain bytes as float32, or float64 for F64; exact."""
     layout = _layout(row)
     if row.name == "BF16":
-        bits = np.frombuffer(plain, "<u2").astype(np.uint32)
-        np.left_shift(bits, 16, out=bits)
-        return bits.view(np.float32)
+        return _from_bf16(np.frombuffer(plain, "<u2"))
     if row.name in {"F64", "F32"}:
         return np.frombuffer(plain, row.carrier)
     if row.name == "F16":
@@ -107,17 +105,22 @@ def cast(plain: bytes | memoryview | Plain, source: DType, target: DType) -> Pla
         return narrow(widen(plain, source), target)
 
 
-def weighted_sum(values: Sequence[Floats], coefficients: Sequence[float]) -> Floats:
+def weighted_sum(
+    values: Iterable[Floats], coefficients: Sequence[float], *, in_place: bool = False
+) -> Floats:
     """Return the sum of coefficient times value, in the dtype of the values.
 
     Frozen: each coefficient is rounded to that dtype, each product is rounded, the products are
-    added from the first to the last, each sum rounded.
+    added from the first to the last, each sum rounded. ``in_place``: the values are overwritten.
     """
-    number = values[0].dtype.type
+    total: Floats | None = None
     with np.errstate(all="ignore"):
-        total: Floats = values[0] * number(coefficients[0])
-        for value, coefficient in zip(values[1:], coefficients[1:], strict=True):
-            np.add(total, value * number(coefficient), out=total)
+        for value, coefficient in zip(values, coefficients, strict=True):
+            factor = value.dtype.type(coefficient)
+            product: Floats = np.multiply(value, factor, out=value if in_place else None)
+            total = product if total is None else np.add(total, product, out=total)
+    if total is None:
+        raise UsageError("a sum of nothing has no dtype")
     return total
 
 
@@ -133,9 +136,9 @@ def is_finite(plain: bytes | memoryview | Plain, row: DType) -> bool:
     if layout.special != "ieee":
         return bool(np.isfinite(widen(plain, row)).all())
     words = np.frombuffer(plain, f"<u{row.nbytes}")
-    # The bits of the exponent, all of them set.
-    infinity = words.dtype.type(layout.top)
-    return not np.any(words & infinity == infinity)
+    # An exponent with all its bits set is above any other: of the positive, and of the negative.
+    positive = np.max(words.view(f"<i{row.nbytes}"), initial=0) < layout.top
+    return bool(positive and np.max(words, initial=0) < layout.sign | layout.top)
 
 
 def half_step(values: Floats, row: DType) -> NDArray[np.float64]:
@@ -157,6 +160,8 @@ def nan_places(plain: bytes | memoryview | Plain, row: DType) -> NDArray[np.intp
     """Return where the elements are NaN."""
     layout = _layout(row)
     codes = np.frombuffer(plain, f"<u{row.nbytes}")
+    if layout.special == "ieee" and is_finite(plain, row):
+        return np.zeros(0, np.intp)
     magnitude = codes & codes.dtype.type(layout.sign - 1)
     if layout.special == "ieee":
         return np.flatnonzero(magnitude > layout.top)
@@ -216,17 +221,39 @@ def _single(values: NDArray[np.float64]) -> NDArray[np.uint32]:
     return bits
 
 
+def _from_bf16(words: NDArray[np.uint16]) -> NDArray[np.float32]:
+    bits = np.empty(len(words), np.uint32)
+    if len(words):
+        # Written two bytes further on, each word lies in the upper half of its own place.
+        np.copyto(_halfway(bits), words[:-1])
+        bits.view(np.uint16)[0] = 0
+        bits[-1] = np.uint32(words[-1]) << np.uint32(16)
+    return bits.view(np.float32)
+
+
 def _to_bf16(bits: NDArray[np.uint32]) -> NDArray[np.uint16]:
     rounded = bits >> np.uint32(16)
     rounded &= np.uint32(1)
     rounded += bits
     rounded += np.uint32(0x7FFF)
-    rounded >>= np.uint32(16)
+    codes = np.empty(len(bits), np.uint16)
+    if len(bits):
+        np.copyto(codes[:-1], _halfway(rounded), casting="unsafe")
+        codes[-1] = rounded[-1] >> np.uint32(16)
     if has_nan(bits.view(np.float32)):
         # A NaN must stay one: rounding could carry its payload into infinity.
         nans = np.flatnonzero(bits & np.uint32(0x7FFFFFFF) > np.uint32(_SINGLE.top))
-        rounded[nans] = bits[nans] >> np.uint32(16) | np.uint32(0x40)
-    return rounded.astype(np.uint16)
+        codes[nans] = bits[nans] >> np.uint32(16) | np.uint32(0x40)
+    return codes
+
+
+def _halfway(bits: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Return the words that begin in the middle of each of these but the last.
+
+    Their lower halves are the upper ones of these: numpy has vector code for casting words wherever
+    they lie, which takes less than a shift.
+    """
+    return bits.view(np.uint8)[2:-2].view("<u4")
 
 
 def _rounded(bits: NDArray[np.uint32], layout: _Layout) -> NDArray[np.uint32]:

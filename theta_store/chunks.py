@@ -31,7 +31,6 @@ from theta_store.selector import decode_chunk, decode_residual
 MAX_NEEDED = 1 << 16
 MAX_DEPTH = 32
 FEW = 3
-MOST_RECENT = 4
 
 
 @dataclass(frozen=True)
@@ -106,10 +105,16 @@ class Chunks:
         """Fill ``out`` with the plain bytes of a chunk of exactly that length, verified."""
         self.read_all_into([(id_, out)], scratch)
 
-    def read_all_into(self, wanted: Sequence[tuple[ChunkId, memoryview]], scratch: Scratch) -> None:
+    def read_all_into(
+        self,
+        wanted: Sequence[tuple[ChunkId, memoryview]],
+        scratch: Scratch,
+        *,
+        near: int | None = None,
+    ) -> None:
         """Read several chunks; what they need in common is decoded once.
 
-        They are kept in memory, one such set per thread: a merge stores its result on them next.
+        The one of number ``near`` is remembered: this thread stores something on it next.
 
         gc and repack may move payload or change forms between the look at the index and the look
         at the volume; then the rows have changed and the read starts again.
@@ -125,13 +130,25 @@ class Chunks:
                 for id_, out in deepest:
                     reading.chunk_into(id_, out)
                     check_hash(id_, out)
-                if len(wanted) > 1:
-                    _remember(wanted, scratch)
+                if near is not None:
+                    _remember(*wanted[near], scratch)
                 return
             except IntegrityError as error:
                 if chain == tried:
                     raise error
             tried = chain
+
+    def remember(
+        self, record: Tensor, start: int, plain: Bytes | memoryview, scratch: Scratch
+    ) -> None:
+        """Remember verified bytes of a tensor: this thread stores something on them next.
+
+        Where they are not one chunk, nothing is remembered.
+        """
+        stop = start + len(plain)
+        for id_, left, right in pieces_within(record, start, stop):
+            if (left, right) == (start, stop):
+                _remember(id_, plain, scratch)
 
     def copied(self, id_: ChunkId, out: memoryview) -> bool:
         """Fill ``out`` with a chunk from outside the store, verified; False where there is none."""
@@ -139,21 +156,48 @@ class Chunks:
         return copies is not None and copies.fill(id_, out) and chunk_id(out) == id_
 
     def read_small(
-        self, wanted: Sequence[tuple[ChunkId, int]], scratch: Scratch
-    ) -> Iterator[Bytes]:
-        """Yield the verified plain bytes of chunks of these lengths, each valid until the next.
+        self, wanted: Sequence[tuple[ChunkId, int]], out: memoryview, scratch: Scratch
+    ) -> None:
+        """Fill ``out`` with chunks of these lengths, one after the other, verified.
 
         Their forms are looked up together; where that look has grown old the chunk is read alone.
         """
         chain = self.chain([id_ for id_, _ in wanted])
+        cut = _Cut()
+        at = 0
         for id_, size in wanted:
-            out = scratch.array("plain", size)
+            plain = out[at : at + size]
+            at += size
             try:
-                Needs(self, chain, scratch).chunk_into(id_, out.data)
-                check_hash(id_, out)
+                piece = self._piece(id_, size, cut, chain, scratch)
+                if piece is None:
+                    Needs(self, chain, scratch).chunk_into(id_, plain)
+                else:
+                    plain[:] = piece.data
+                check_hash(id_, plain)
             except IntegrityError:
-                self.read_into(id_, out.data, scratch)
-            yield out
+                self.read_into(id_, plain, scratch)
+
+    def _piece(
+        self, id_: ChunkId, size: int, cut: "_Cut", chain: Chain, scratch: Scratch
+    ) -> Bytes | None:
+        """Return a piece of one cluster as it lies in memory, not verified.
+
+        None: the chunk is something else. Neighbours lie in the cluster that was cut last.
+        """
+        form = chain.forms[id_]
+        if len(form.needs) != 1 or form.plain != size or not _is_assembled(form):
+            return None
+        need = form.needs[0]
+        if need.kind != "chunk":
+            return None
+        if need.id != cut.id:
+            with _damage_named(id_):
+                cut.plain = Needs(self, chain, scratch, depth=1).shared(ChunkId(need.id))
+            cut.id = need.id
+        whole = cut.plain
+        fits = 0 <= need.start <= need.stop <= len(whole) and need.stop - need.start == size
+        return whole[need.start : need.stop] if fits else None
 
     def chain(self, ids: Iterable[ChunkId] = (), needs: Iterable[Need] = ()) -> Chain:
         """Return the forms of chunks and of all they need, from one transaction."""
@@ -230,6 +274,14 @@ class Chunks:
 
 
 @dataclass
+class _Cut:
+    """The cluster that small chunks were cut from last."""
+
+    id: bytes = b""
+    plain: Bytes = field(default_factory=lambda: np.empty(0, np.uint8))
+
+
+@dataclass
 class _LastGuess:
     """What a thread computed last: who computes a tensor from others stores it next."""
 
@@ -290,7 +342,7 @@ class Needs:
 
     def assemble(self, form: Form, out: memoryview) -> None:
         """Fill ``out`` with the pieces of clusters that a form without payload consists of."""
-        if (form.predictor, form.codec, form.version) != (PIECES, exact.NUMBER, exact.VERSION):
+        if not _is_assembled(form):
             raise ForeignRepository(
                 f"a chunk without payload is kept by predictor {form.predictor}, codec "
                 f"{form.codec}: a newer theta is needed",
@@ -352,17 +404,22 @@ class Needs:
 
 
 def _recent(scratch: Scratch) -> dict[ChunkId, Bytes]:
-    """Return the chunks that this thread read together last, verified."""
+    """Return the chunk that this thread remembers, verified, if there is one."""
     return scratch.tool("recent", dict[ChunkId, Bytes])
 
 
-def _remember(read: Sequence[tuple[ChunkId, memoryview]], scratch: Scratch) -> None:
+def _remember(id_: ChunkId, plain: Bytes | memoryview, scratch: Scratch) -> None:
     recent = _recent(scratch)
     recent.clear()
-    for number, (id_, plain) in enumerate(read[:MOST_RECENT]):
-        kept = scratch.array(f"recent {number}", len(plain))
-        kept[:] = np.frombuffer(plain, np.uint8)
-        recent[id_] = kept
+    kept = scratch.array("recent", len(plain))
+    kept[:] = np.frombuffer(plain, np.uint8)
+    recent[id_] = kept
+
+
+def _is_assembled(form: Form) -> bool:
+    """Say whether a chunk consists of pieces of clusters, and nothing else."""
+    kept = form.predictor, form.codec, form.version
+    return kept == (PIECES, exact.NUMBER, exact.VERSION) and not form.has_payload
 
 
 def check_hash(id_: ChunkId, plain: Bytes | memoryview) -> None:

@@ -1,11 +1,12 @@
 """Tensors and blobs from chunks: the parallel pipeline, and ranges of single ones.
 
-Owns the batches of small pieces and which chunks a range takes. Must not know files, formats or
-commits, nor how chunks are decoded.
+Owns the batches of small pieces, what of them is written in one go, and which chunks a range takes.
+Must not know formats or commits, nor how chunks are decoded; of a file no more than that it is
+written by position.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from theta_store.chunking import BATCH_BYTES, BATCH_PIECES, pieces_within, ranges_of
 from theta_store.ids import ChunkId
@@ -24,6 +25,28 @@ class Sink(Protocol):
         """Take the bytes at ``start``; ``plain`` must not be kept."""
 
 
+class File(Protocol):
+    """A file that is written by position, from any thread."""
+
+    def pwrite(self, start: int, data: memoryview) -> None:
+        """Write all of ``data`` at ``start``."""
+
+
+class RunSink(Sink, Protocol):
+    """A sink whose bytes go to one run of a file: neighbours are written in one go."""
+
+    @property
+    def run(self) -> tuple[File, int] | None:
+        """The file, and where the run begins; None where every piece has to be given to `write`."""
+
+    def note(self, start: int, plain: memoryview) -> None:
+        """Take notice of bytes that are written to the file next; what cannot be is an error."""
+
+
+# A sink, and the chunk whose bytes it gets: its id, and where it starts and stops.
+_Read = tuple[Sink, ChunkId, int, int]
+
+
 def read_into(
     items: Iterable[tuple[Tensor | Blob, Sink]],
     chunks: "Chunks",
@@ -31,32 +54,29 @@ def read_into(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Feed the verified plain bytes of each record to its sink, in parallel, in any order."""
+    """Feed the verified plain bytes of each record to its sink, in parallel, in any order.
 
-    def work(batch: list[tuple[Sink, ChunkId, int, int]]) -> int:
+    What goes to neighbouring places of a file, as a `RunSink` says, is written together.
+    """
+
+    def work(batch: list[_Read]) -> int:
         scratch = pool.scratch()
-        if len(batch) == 1:
-            ((sink, id_, start, stop),) = batch
-            out = scratch.bytes("plain", stop - start)
-            chunks.read_into(id_, out, scratch)
-            sink.write(start, out)
-            return stop - start
         wanted = [(id_, stop - start) for _, id_, start, stop in batch]
-        for (sink, _, start, _), plain in zip(
-            batch, chunks.read_small(wanted, scratch), strict=True
-        ):
-            sink.write(start, plain.data)
-        return sum(stop - start for _, _, start, stop in batch)
+        out = scratch.bytes("plain", sum(size for _, size in wanted))
+        if len(batch) == 1:
+            chunks.read_into(wanted[0][0], out, scratch)
+        else:
+            chunks.read_small(wanted, out, scratch)
+        _write(batch, out)
+        return len(out)
 
     for done in pool.map(work, _reads(items)):
         if progress is not None:
             progress(done)
 
 
-def _reads(
-    items: Iterable[tuple[Tensor | Blob, Sink]],
-) -> Iterator[list[tuple[Sink, ChunkId, int, int]]]:
-    batch: list[tuple[Sink, ChunkId, int, int]] = []
+def _reads(items: Iterable[tuple[Tensor | Blob, Sink]]) -> Iterator[list[_Read]]:
+    batch: list[_Read] = []
     total = 0
     for record, sink in items:
         for id_, (start, stop) in zip(record.chunks, ranges_of(record), strict=True):
@@ -69,17 +89,44 @@ def _reads(
         yield batch
 
 
+def _write(batch: Iterable[_Read], whole: memoryview) -> None:
+    """Give pieces that lie one after the other to their sinks; runs of a file in one go."""
+    file: File | None = None
+    # The piece that is looked at, and the run before it that is still to be written: in the buffer
+    # from ``first``, in the file from ``place``.
+    at = first = place = 0
+    for sink, _, start, stop in batch:
+        plain = whole[at : at + stop - start]
+        run: tuple[File, int] | None = getattr(sink, "run", None)
+        if run is None or run[0] is not file or run[1] + start != place + at - first:
+            if file is not None:
+                file.pwrite(place, whole[first:at])
+            file = None
+            if run is not None:
+                file, first, place = run[0], at, run[1] + start
+        if run is None:
+            sink.write(start, plain)
+        else:
+            cast("RunSink", sink).note(start, plain)
+        at += len(plain)
+    if file is not None:
+        file.pwrite(place, whole[first:at])
+
+
 def read_ranges(
     records: Sequence[Tensor],
     start: int,
     outs: Sequence[memoryview],
     chunks: "Chunks",
     scratch: "Scratch",
+    *,
+    near: int | None = None,
 ) -> None:
     """Fill each of ``outs`` with plain bytes of its tensor, all the same range of like tensors.
 
     They have one dtype and shape, so they are cut alike. Whole chunks that lie at one place are
-    read together: what they need in common is decoded once.
+    read together: what they need in common is decoded once. The last one of the tensor of number
+    ``near`` is remembered: this thread stores something on it next.
     """
     stop = start + len(outs[0])
     for pieces in zip(*(pieces_within(record, start, stop) for record in records), strict=True):
@@ -91,7 +138,7 @@ def read_ranges(
             continue
         places = slice(left - start, right - start)
         wanted = [(piece[0], out[places]) for piece, out in zip(pieces, outs, strict=True)]
-        chunks.read_all_into(wanted, scratch)
+        chunks.read_all_into(wanted, scratch, near=near)
 
 
 def read_range(

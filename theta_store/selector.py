@@ -145,11 +145,10 @@ def encode_guessed(
     return best if len(best.payload) <= limit else None
 
 
-def encode_exact(
-    plain: memoryview, candidate: Candidate, *, dtype: DType, scratch: Scratch
-) -> EncodedForm:
+def encode_exact(plain: memoryview, candidate: Candidate, *, dtype: DType) -> EncodedForm:
     """Return the form of a chunk whose guess is the very bytes."""
-    return _encode(plain, candidate, Guess(candidate.plain), _DELTA, dtype, scratch)
+    payload = _DELTA.encode_exact(plain, dtype=dtype, head=head_of(candidate.params))
+    return _formed(candidate, candidate.needs, _DELTA, payload, dtype)
 
 
 def _encode_small(
@@ -201,6 +200,16 @@ def _encode(
     needs = candidate.needs
     if guess.key is not None and candidate.key is not None:
         needs = (*needs, Need("chunk", candidate.key, 0, len(plain)))
+    return _formed(candidate, needs, codec, payload, dtype)
+
+
+def _formed(
+    candidate: Candidate,
+    needs: tuple[Need, ...],
+    codec: ResidualCodec,
+    payload: bytes,
+    dtype: DType,
+) -> EncodedForm:
     return EncodedForm(
         codec.number,
         codec.version,

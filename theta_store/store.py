@@ -28,7 +28,7 @@ from theta_store.errors import (
 )
 from theta_store.graph import missing_below, reach
 from theta_store.hashing import Hashing, Putter
-from theta_store.hints import Hint, Sum
+from theta_store.hints import Adapter, Hint, Sum
 from theta_store.ids import (
     BlobId,
     CheckpointId,
@@ -64,11 +64,11 @@ from theta_store.tensors import ByteSource, Source
 if TYPE_CHECKING:
     from theta_store.check import Hurt, Problem
     from theta_store.chunks import Chunks, Copies
+    from theta_store.derived_source import DerivedSource as DerivedSource
     from theta_store.gc import Collector, GcReport
     from theta_store.kept import Kept as Kept
     from theta_store.repack import RepackReport as RepackReport
     from theta_store.selector import Level as Level
-    from theta_store.sum_source import SumSource as SumSource
     from theta_store.usage import By, Owner, Usage, Use
 
 __all__ = [
@@ -239,6 +239,14 @@ class Store:
         """Return a node of a parameter tree."""
         return self._typed(id_, Params)
 
+    def tensors(self, ids: Iterable[TensorId]) -> list[Tensor]:
+        """Return the records of tensors, read together."""
+        return self._all_typed(ids, Tensor)
+
+    def nodes(self, ids: Iterable[ParamsId]) -> list[Params]:
+        """Return nodes of parameter trees, read together."""
+        return self._all_typed(ids, Params)
+
     def checkpoint(self, id_: CheckpointId) -> Checkpoint:
         """Return a checkpoint's record."""
         return self._typed(id_, Checkpoint)
@@ -317,13 +325,23 @@ class Store:
         read_range(record, start, out, self._chunks, self._pool.scratch())
 
     def read_ranges(
-        self, records: Sequence[Tensor], start: int, outs: Sequence[memoryview]
+        self,
+        records: Sequence[Tensor],
+        start: int,
+        outs: Sequence[memoryview],
+        *,
+        near: int | None = None,
     ) -> None:
         """Fill each of ``outs`` with the same range of tensors of one dtype and shape.
 
-        Tensors that were stored on one another are read faster together.
+        Tensors that were stored on one another are read faster together. ``near`` is the number of
+        the one that this thread stores something on next, a chunk like this: it is remembered.
         """
-        read_ranges(records, start, outs, self._chunks, self._pool.scratch())
+        read_ranges(records, start, outs, self._chunks, self._pool.scratch(), near=near)
+
+    def remember(self, record: Tensor, start: int, plain: memoryview) -> None:
+        """Remember a chunk, read before from ``start``: this thread stores something on it next."""
+        self._chunks.remember(record, start, plain, self._pool.scratch())
 
     def read_into(
         self,
@@ -334,15 +352,25 @@ class Store:
         """Feed tensors and blobs to their sinks in parallel."""
         read_into(items, self._chunks, self._pool, progress=progress)
 
-    def sum_of(self, hint: Sum) -> "SumSource":
+    def sum_of(self, hint: Sum) -> "DerivedSource":
         """Return the weighted sum of tensors of one dtype and shape, read chunk by chunk.
 
         It is computed as the form is by which it will be kept, and once for both.
         """
-        from theta_store.sum_source import SumSource
+        from theta_store.derived_source import DerivedSource
 
         terms = tuple(map(self.tensor, hint.tensors))
-        return SumSource.of(terms, hint.coefficients, self._chunks, self._pool.scratch)
+        return DerivedSource.sum_of(terms, hint.coefficients, self._chunks, self._pool.scratch)
+
+    def adapted(self, hint: Adapter) -> "DerivedSource":
+        """Return base + left · right, read chunk by chunk; the factors must fit the base.
+
+        It is computed as the form is by which it will be kept.
+        """
+        from theta_store.derived_source import DerivedSource
+
+        base, rank = self.tensor(hint.base), self.tensor(hint.right).shape[0]
+        return DerivedSource.adapted(base, hint, rank, self._chunks, self._pool.scratch)
 
     @contextmanager
     def beside(self, copies: "Copies") -> Iterator[None]:
@@ -508,13 +536,12 @@ class Store:
             return usage(reader, by, commit)
 
     def _typed(self, id_: RecordId, kind: type[R]) -> R:
-        with self._meta.read() as reader:
-            record = find_record(reader, id_)
-        if record is None:
-            raise MissingObject(f"{kind.kind} {short(id_)} is missing", hint="theta fsck")
-        if not isinstance(record, kind):
-            raise MalformedRecord(f"{short(id_)} is a {record.kind}, not a {kind.kind}")
+        (record,) = self._all_typed([id_], kind)
         return record
+
+    def _all_typed(self, ids: Iterable[RecordId], kind: type[R]) -> list[R]:
+        with self._meta.read() as reader:
+            return [_typed(reader, id_, kind) for id_ in ids]
 
 
 def __getattr__(name: str) -> Any:
@@ -522,6 +549,15 @@ def __getattr__(name: str) -> Any:
         if name in names:
             return getattr(importlib.import_module(f"theta_store.{home}"), name)
     raise AttributeError(f"module 'theta_store.store' has no attribute {name!r}")
+
+
+def _typed(reader: Reader, id_: RecordId, kind: type[R]) -> R:
+    record = find_record(reader, id_)
+    if record is None:
+        raise MissingObject(f"{kind.kind} {short(id_)} is missing", hint="theta fsck")
+    if not isinstance(record, kind):
+        raise MalformedRecord(f"{short(id_)} is a {record.kind}, not a {kind.kind}")
+    return record
 
 
 def disk_bytes(folder: Path) -> int:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from theta_store.arithmetic import cast, narrow, widen
+from theta_store.arithmetic import cast, narrow, weighted_sum, widen
 from theta_store.dtypes import dtype
 from theta_store.errors import UsageError
 
@@ -111,6 +111,32 @@ def test_eight_bits_widen_exactly() -> None:
         expected = codes.view(kind).to(torch.float32).numpy()
         made = cast(codes.numpy().tobytes(), dtype(name), dtype("F32")).view("<f4")
         assert np.array_equal(made, expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 64, 1001])
+def test_bfloat16_at_every_length(count: int) -> None:
+    row = dtype("BF16")
+    codes = np.random.default_rng(count).integers(0, 0x7F80, count).astype(np.uint16)
+    wide = widen(codes.tobytes(), row)
+    assert wide.view(np.uint32).tolist() == [int(code) << 16 for code in codes]
+    assert narrow(wide, row).tobytes() == codes.tobytes()
+    above = (wide.view(np.uint32) + np.uint32(0x8001)).view(np.float32)
+    assert narrow(above, row).view(np.uint16).tolist() == [int(code) + 1 for code in codes]
+
+
+def test_a_sum_of_nothing_is_refused() -> None:
+    with pytest.raises(UsageError):
+        weighted_sum([], [])
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_sum_leaves_its_terms_alone_unless_it_may_not(in_place: bool) -> None:
+    terms = [np.arange(5, dtype=np.float32) * k for k in (1, 3, 5)]
+    kept = [term.copy() for term in terms]
+    total = weighted_sum(terms, (0.1, 0.2, 0.3), in_place=in_place)
+    tenth, fifth, third = map(np.float32, (0.1, 0.2, 0.3))
+    assert total.tobytes() == (kept[0] * tenth + kept[1] * fifth + kept[2] * third).tobytes()
+    assert in_place or all(map(np.array_equal, terms, kept))
 
 
 def test_what_is_no_real_number_is_refused() -> None:

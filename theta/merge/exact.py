@@ -69,11 +69,14 @@ class Terms:
         row = dtype(self.base.dtype)
         return len(specs) == 1 and row.block == 1 and row.nbytes in {1, 2, 4, 8}
 
-    def read(self, start: int, stop: int) -> tuple[list[Codes], Codes]:
-        """Return the elements of a range of bytes as whole numbers: of the sides, of the base."""
+    def read(self, start: int, stop: int, *, near: int | None = None) -> tuple[list[Codes], Codes]:
+        """Return the elements of a range of bytes as whole numbers: of the sides, of the base.
+
+        ``near``: the number of the term that something is stored on next.
+        """
         terms = (*self.sides, self.base)
         plain = [np.empty(stop - start, np.uint8) for _ in terms]
-        self.store.read_ranges(terms, start, [each.data for each in plain])
+        self.store.read_ranges(terms, start, [each.data for each in plain], near=near)
         *sides, base = (each.view(f"<u{dtype(self.base.dtype).nbytes}") for each in plain)
         return sides, base
 
@@ -163,7 +166,7 @@ class UnionSource:
 
     def read_into(self, start: int, out: memoryview) -> None:
         """Fill ``out`` with the merged bytes from ``start``."""
-        sides, base = self.terms.read(start, start + len(out))
+        sides, base = self.terms.read(start, start + len(out), near=0)
         merged = base.copy()
         for side in sides:
             np.copyto(merged, side, where=side != base)

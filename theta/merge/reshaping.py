@@ -176,7 +176,13 @@ class ReshapedValues(StoredValues):
         """Nothing is kept: the terms have other shapes than the result."""
         return 0
 
-    def plain(self, start: int, stop: int) -> list[NDArray[np.uint8]]:
+    def plain(
+        self,
+        start: int,
+        stop: int,
+        *,
+        near: int | None = None,  # noqa: ARG002 - these bytes are no chunk of any term
+    ) -> list[NDArray[np.uint8]]:
         """Return the plain bytes of the elements of every term, the base last; 0 for none."""
         first, last = self.reshape.pieces(start, stop)
         made = []

@@ -17,7 +17,7 @@ from theta.merge.held import Held
 from theta.strategies import Strategy
 from theta.strategies.base import Kernel
 from theta.strategies.values import Block, Evidence, Floats, Values, philox_key, philox_uniform
-from theta_store.arithmetic import has_nan, narrow, restore_nans, widen
+from theta_store.arithmetic import has_nan, narrow, widen
 from theta_store.dtypes import DType, dtype
 from theta_store.errors import UsageError
 from theta_store.ids import CommitId, TensorId
@@ -25,10 +25,11 @@ from theta_store.records import Tensor
 from theta_store.store import Store, ranges_of
 
 if TYPE_CHECKING:
-    from theta_store.store import SumSource
+    from theta_store.store import DerivedSource
 
-# Elements that a kernel works on at once: a few arrays of them stay in a core's cache.
-CACHED_ELEMENTS = 1 << 16
+# Elements that a kernel works on at once. With fewer, threads mostly wait for each other: every
+# step of numpy hands the interpreter on. With more, they fall out of the processor's caches.
+CACHED_ELEMENTS = 1 << 17
 
 
 # Tensors of fewer elements are prepared by whoever computes their first chunk.
@@ -82,19 +83,24 @@ class StoredValues(Values):
         """Return the elements from ``start`` to ``stop``."""
         return self.block(self.plain(start, stop), start, start, stop)
 
-    def plain(self, start: int, stop: int) -> list[NDArray[np.uint8]]:
-        """Return the plain bytes of the elements of every term, the base last."""
-        if self._held is not None:
-            sizes = [len(whole) // max(1, self.elements) for whole in self._held]
-            parts = zip(self._held, sizes, strict=True)
-            # Kernels compute in place: what is kept must not be lent.
-            return [whole[start * size : stop * size].copy() for whole, size in parts]
+    def plain(self, start: int, stop: int, *, near: int | None = None) -> list[NDArray[np.uint8]]:
+        """Return the plain bytes of the elements of every term, the base last.
+
+        ``near``: the number of the term that they are stored on next.
+        """
         terms = self._terms
         sizes = [dtype(term.dtype).nbytes for term in terms]
+        if self._held is not None:
+            kept = zip(self._held, sizes, strict=True)
+            plains = [whole[start * size : stop * size] for whole, size in kept]
+            if near is not None:
+                self.store.remember(terms[near], start * sizes[near], plains[near].data)
+            return plains
         plains = [np.empty((stop - start) * size, np.uint8) for size in sizes]
         if len({(term.dtype, term.shape) for term in terms}) == 1:
             # Sides follow from the base: read together, it is decoded once.
-            self.store.read_ranges(terms, start * sizes[0], [plain.data for plain in plains])
+            outs = [plain.data for plain in plains]
+            self.store.read_ranges(terms, start * sizes[0], outs, near=near)
         else:
             for term, size, plain in zip(terms, sizes, plains, strict=True):
                 self.store.read_range(term, start * size, plain.data)
@@ -107,7 +113,10 @@ class StoredValues(Values):
 
     def hold(self) -> None:
         """Keep the plain bytes of every term in memory, so that each is decoded once."""
-        self._held = self.plain(0, self.elements)
+        held = self.plain(0, self.elements)
+        for whole in held:
+            whole.flags.writeable = False
+        self._held = held
 
     def let_go(self) -> None:
         """Keep nothing."""
@@ -129,7 +138,8 @@ class StoredValues(Values):
 
     def _floats(self, plain: NDArray[np.uint8], row: DType, start: int, stop: int) -> Floats:
         values = widen(plain[start * row.nbytes : stop * row.nbytes], row)
-        values = values.astype(self.wide, copy=False)
+        # Kernels compute in place: what is held must not be lent.
+        values = values.astype(self.wide, copy=not values.flags.writeable)
         if not self._is_finite and not np.isfinite(values).all():
             raise NonFinite
         return values
@@ -171,15 +181,16 @@ class MergedSource:
 
     ``finite`` turns False when a term holds what is not; what is read from then on means nothing.
     ``total`` is the same tensor where the strategy is no more than a sum: whoever stores that has
-    computed its form as well.
+    computed its form as well. ``near`` is the number of the term that the result is stored on.
     """
 
     values: StoredValues
     strategy: Strategy
     dtype: str
     finite: bool = True
-    total: "SumSource | None" = None
+    total: "DerivedSource | None" = None
     held: Held = field(default_factory=lambda: Held(0))
+    near: int | None = None
     _kernel: Kernel | None = None
     _holding: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -246,7 +257,7 @@ class MergedSource:
     def _fill(self, first: int, row: DType, out: memoryview) -> None:
         kernel, size = self.prepare(), row.nbytes
         stop = first + len(out) // size
-        plains = self.values.plain(first, stop)
+        plains = self.values.plain(first, stop, near=self.near)
         for start in range(first, stop, CACHED_ELEMENTS):
             end = min(start + CACHED_ELEMENTS, stop)
             with np.errstate(all="ignore"):
@@ -258,5 +269,8 @@ def _narrowed(values: Floats, row: DType) -> NDArray[np.uint8]:
     """Return plain bytes; a NaN gets the same bits on every machine."""
     plain = narrow(values, row)
     if has_nan(values):
-        plain = restore_nans(plain, narrow(np.full_like(values, np.nan), row), row)
+        # Not what was too large for the dtype, and became NaN with a sign: where a tensor is cut
+        # must not show.
+        codes = plain.view(f"<u{row.nbytes}")
+        codes[np.isnan(values)] = narrow(np.full(1, np.nan, values.dtype), row).view(codes.dtype)
     return plain

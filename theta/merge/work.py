@@ -63,6 +63,7 @@ def work_of(store: Store, plan: Plan, decision: Decision, method: Method) -> Wor
     hints = _hints(source, plan.ours)
     if decision.strategy.is_sum and isinstance(hints[0], Sum) and _cannot_overflow(hints[0]):
         source.total = store.sum_of(hints[0])
+    source.near = _near(source.values, hints)
     return Work(decision, source, hints, _key_of(source, method), told=_told(source, hints))
 
 
@@ -174,6 +175,12 @@ def _told(source: MergedSource, hints: Sequence[Hint]) -> bool:
     bases = all(not hint.discover for hint in hints if isinstance(hint, Base))
     like = {(term.dtype, term.shape) for term in source.values.records}
     return (sums or bases) and like == {(source.dtype, source.shape)}
+
+
+def _near(values: StoredValues, hints: Sequence[Hint]) -> int | None:
+    """Return the number of the term that the result will be stored on."""
+    ids = [*(side.tensor for side in values.sides), values.base_id]
+    return next((ids.index(hint.tensor) for hint in hints if isinstance(hint, Base)), None)
 
 
 def _hints(source: MergedSource, ours: CommitId) -> tuple[Hint, ...]:

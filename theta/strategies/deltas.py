@@ -1,8 +1,8 @@
 """What the sides of a merge made of the base: side minus base, rounded.
 
 Owns deltas computed in place, and the kernels that add a merged delta to the base. Must not know
-how deltas are merged. A block is worked on in pieces that fit into a processor's cache; every step
-is element-wise, so the pieces cannot be seen in the result.
+how deltas are merged. A block is worked on in pieces that processors' caches hold; every step is
+element-wise, so the pieces cannot be seen in the result.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from theta.strategies.base import Kernel
 from theta.strategies.values import Block, Floats
 
-PIECE_ELEMENTS = 1 << 15
+PIECE_ELEMENTS = 1 << 17
 
 # From the place of the first element and the deltas of all sides to the merged delta; the deltas
 # may be overwritten.

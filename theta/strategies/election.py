@@ -40,7 +40,8 @@ class Election:
         weights = [number(weight) for weight in self.weights]
         if self.weigh_first:
             _weigh(deltas, weights)
-        total = _total(deltas)
+        # A total of -0 elects as +0 does.
+        total = _added(deltas[0].copy(), deltas[1:])
         minus = _sign_of(total)
         for delta in deltas:
             _flip(delta, minus)
@@ -50,7 +51,9 @@ class Election:
             keep_only(delta, ~(delta <= 0))
         if not self.weigh_first:
             _weigh(deltas, weights)
-        merged = _total(deltas)
+            # A sum from 0 on: a weight below 0 makes zeros -0, no sum of zeros is.
+            np.add(deltas[0], 0, out=deltas[0])
+        merged = _added(deltas[0], deltas[1:])
         if divisor is not None:
             np.divide(merged, divisor, out=merged)
         if not self.zero_elects:
@@ -78,28 +81,27 @@ def _weigh(deltas: Sequence[Floats], weights: Sequence[np.floating]) -> None:
 
 def _numbers(flipped: Sequence[Floats]) -> Floats:
     """Return how many sides are above 0, 1 where none is: whole numbers, so the sums are exact."""
-    count = np.zeros(len(flipped[0]), np.uint8 if len(flipped) < 256 else np.uint32)
-    for delta in flipped:
-        np.add(count, delta > 0, out=count)
-    np.add(count, count == 0, out=count)
+    count = (flipped[0] > 0).astype(np.uint8 if len(flipped) < 256 else np.uint32)
+    for delta in flipped[1:]:
+        # Truth values as bytes: numpy has vector code for numbers of one kind.
+        np.add(count, (delta > 0).view(np.uint8), out=count)
+    np.add(count, (count == 0).view(np.uint8), out=count)
     numbers = np.empty_like(flipped[0])
     np.copyto(numbers, count)
     return numbers
 
 
-def _total(deltas: Sequence[Floats]) -> Floats:
-    # A sum from 0 on: no sum of zeros is -0.
-    total = np.empty_like(deltas[0])
-    np.add(deltas[0], 0, out=total)
-    for delta in deltas[1:]:
+def _added(total: Floats, deltas: Sequence[Floats]) -> Floats:
+    """Add deltas to the first one, in place."""
+    for delta in deltas:
         np.add(total, delta, out=total)
     return total
 
 
 def _sign_of(total: Floats) -> Codes:
     """Return the sign bit where the sum is below 0; not the sum's own: a NaN may have either."""
-    kind = np.dtype(f"u{total.itemsize}")
-    sign: Codes = np.multiply(total < 0, kind.type(1 << 8 * total.itemsize - 1), dtype=kind)
+    sign: Codes = (total < 0).astype(f"u{total.itemsize}")
+    np.left_shift(sign, 8 * total.itemsize - 1, out=sign)
     return sign
 
 

@@ -8,9 +8,11 @@ length of its bytes (four bytes little-endian); then the planes' bytes in that o
 chunk's own bytes that fill no word. The residual: zigzag(chunk - guess), wrapping around.
 """
 
+from collections.abc import Sequence
+
 from theta_store.codecs.base import Guess
 from theta_store.codecs.packed import decode_skewed, encode_skewed
-from theta_store.codecs.plane import pack_entries, unpack_entries
+from theta_store.codecs.plane import CONSTANT, RAW, Coded, pack_entries, unpack_entries
 from theta_store.codecs.residual import (
     check_guess,
     difference,
@@ -40,9 +42,12 @@ class Delta:
         """Code the planes of what the guess missed; ``head`` goes in front."""
         words = difference(plain, guess, dtype.width, scratch)
         coded = encode_words(words, scratch, encode_skewed, "word")
-        planes = (data for _, data in coded)
-        head += bytes((MODE,))
-        return b"".join((head, pack_entries(coded), *planes, tail_of(plain, dtype.width)))
+        return _joined(head, coded, plain, dtype.width)
+
+    def encode_exact(self, plain: memoryview, *, dtype: DType, head: bytes = b"") -> bytes:
+        """Return the same as `encode` for a guess that is the very bytes, without a look at it."""
+        zero: Coded = (CONSTANT, b"\0") if len(plain) >= dtype.width else (RAW, b"")
+        return _joined(head, [zero] * dtype.width, plain, dtype.width)
 
     def decode(
         self, payload: memoryview, guess: Guess, out: memoryview, *, width: int, scratch: Scratch
@@ -59,3 +64,8 @@ class Delta:
         unfold(words, scratch)
         settle(words, guess, out)
         tail_of(out, width)[:] = tail
+
+
+def _joined(head: bytes, coded: Sequence[Coded], plain: memoryview, width: int) -> bytes:
+    planes = (data for _, data in coded)
+    return b"".join((head, bytes((MODE,)), pack_entries(coded), *planes, tail_of(plain, width)))

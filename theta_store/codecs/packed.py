@@ -42,11 +42,12 @@ ESCAPE = 3
 FEW_ESCAPES = 0.2
 LEAST_BYTES = 1024
 _HEAD = struct.Struct("<II")
+_LOW_BITS = np.uint32(0x03030303)
 # The product has the two low bits of a word's four bytes side by side in its highest byte; no sum
 # of shifted bits meets another, so nothing carries.
 _GATHER = np.uint32(1 << 24 | 1 << 18 | 1 << 12 | 1 << 6)
-_SHIFTS = (6, 12, 18)
-_LOW_BITS = np.uint32(0x03030303)
+# The way back, in two steps: four bits to each half of a word, then two to each byte.
+_SPREAD = ((np.uint32(1 << 12 | 1), np.uint32(0x000F000F)), (np.uint32(1 << 6 | 1), _LOW_BITS))
 
 
 def encode_skewed(plane: Bytes, scratch: Scratch, bounds: Sequence[int] = ()) -> Coded:
@@ -95,7 +96,7 @@ def decode_skewed(kind: int, data: memoryview, size: int, scratch: Scratch) -> P
     later = plane[split:]
     _unpack(second, later, scratch)
     escaped = scratch.array("large", len(later)).view(np.bool_)
-    found = places(np.equal(later, ESCAPE, out=escaped))
+    found = places(np.equal(later, ESCAPE, out=escaped), escapes)
     if len(found) != escapes:
         raise IntegrityError("a packed plane has other escapes than it declares")
     front = decode_plane(*first, split + escapes, scratch)
@@ -157,14 +158,10 @@ def _pack(later: Bytes, large: Flags | None, scratch: Scratch) -> Bytes:
 
 def _unpack(coded: tuple[int, memoryview], later: Bytes, scratch: Scratch) -> None:
     size = -(-len(later) // 4)
-    joined = scratch.array("joined", 4 * size).view("<u4")
-    step = scratch.array("packing step", 4 * size).view("<u4")
     symbols = scratch.array("symbols", 4 * size)
     four = symbols.view("<u4")
-    joined[:] = decode_plane(*coded, size, scratch)
-    np.copyto(four, joined)
-    for shift in _SHIFTS:
-        np.left_shift(joined, shift, out=step)
-        np.bitwise_or(four, step, out=four)
-    np.bitwise_and(four, _LOW_BITS, out=four)
+    four[:] = decode_plane(*coded, size, scratch)
+    for factor, kept in _SPREAD:
+        np.multiply(four, factor, out=four)
+        np.bitwise_and(four, kept, out=four)
     later[:] = symbols[: len(later)]

@@ -13,11 +13,14 @@ import numpy as np
 from theta_store.arithmetic import narrow, restore_nans, weighted_sum, widen
 from theta_store.dtypes import DType
 from theta_store.predictors.head import AnyHead, check, check_formula, computable, whole_elements
-from theta_store.predictors.matrix import BLOCK_ELEMENTS, blocks
+from theta_store.predictors.matrix import blocks
 from theta_store.scratch import Bytes
 
 FORMULA = 1
 MOST = 256
+# With smaller blocks threads mostly wait for each other: every step of numpy hands the interpreter
+# on. Larger ones fall out of the processor's caches.
+BLOCK_ELEMENTS = 1 << 17
 
 
 class Head(AnyHead, frozen=True):
@@ -43,7 +46,9 @@ def predict(
     check(len({len(source) for source in sources}) == 1, "bases of different lengths")
     out = np.empty(len(sources[0]), np.uint8)
     for block in blocks(len(out), BLOCK_ELEMENTS * dtype.nbytes):
-        total = weighted_sum([widen(source[block], dtype) for source in sources], coefficients)
+        wide = (widen(source[block], dtype) for source in sources)
+        # What is narrower than float32 was widened into memory of its own.
+        total = weighted_sum(wide, coefficients, in_place=dtype.nbytes < np.float32().nbytes)
         out[block] = narrow(total, dtype)
     return restore_nans(out, sources[0], dtype)
 

@@ -47,6 +47,16 @@ def test_any_bytes_are_a_guess(plain: bytes, data: st.DataObject, width: int) ->
 
 
 @pytest.mark.parametrize("name", sorted(DTYPES))
+@pytest.mark.parametrize("size", [0, 1, 3, 8, 31, 4096, 100_003])
+def test_what_is_known_to_be_exact_has_the_same_payload(name: str, size: int) -> None:
+    row, plain = DTYPES[name], np.random.default_rng(size).bytes(size)
+    guess = Guess(np.frombuffer(plain, np.uint8))
+    found = DELTA.encode_exact(memoryview(plain), dtype=row, head=b"head")
+    view = memoryview(plain)
+    assert found == DELTA.encode(view, guess, dtype=row, scratch=SCRATCH, head=b"head")
+
+
+@pytest.mark.parametrize("name", sorted(DTYPES))
 def test_every_dtype_and_a_megabyte(name: str) -> None:
     row = DTYPES[name]
     plain, guess = pair("near", (1 << 20) // row.nbytes * row.nbytes, row.width, 3)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.theta.merge.stored import NAMES, put
+from theta.merge import sources
 from theta.merge.choice import Site, parse_choice
 from theta.merge.held import Held
 from theta.merge.sources import MergedSource, NonFinite, Side, StoredValues
@@ -16,6 +17,7 @@ from theta.strategies import Strategy
 from theta.strategies.arrays import merge_arrays
 from theta.strategies.base import Kernel
 from theta.strategies.values import Values, philox_key, philox_uniform
+from theta_store.dtypes import dtype
 from theta_store.errors import UsageError
 from theta_store.ids import CommitId, RecordId
 from theta_store.store import Store
@@ -127,6 +129,17 @@ def test_a_wide_term_makes_all_wide(store: Store) -> None:
     values = _source(store, "ties", base.astype(np.float64), one, two).values
     block = values.read(3, 9)
     assert {array.dtype for array in (*block.sides, block.base)} == {np.dtype(np.float64)}
+
+
+@pytest.mark.parametrize("name", ["BF16", "F16", "F32", "F64", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ"])
+def test_where_numbers_are_cut_does_not_show_in_what_is_none(name: str) -> None:
+    row = dtype(name)
+    wide = np.float64 if name == "F64" else np.float32
+    values = np.array([-np.inf, np.nan, 1.0, -1e30, 1e30, -np.nan], wide)
+    whole = sources._narrowed(values.copy(), row).tobytes()
+    parts = [sources._narrowed(values[n : n + 1].copy(), row).tobytes() for n in range(len(values))]
+    assert b"".join(parts) == whole
+    assert parts[1] == parts[5]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

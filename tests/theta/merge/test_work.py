@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.theta.merge.stored import put
@@ -107,6 +107,7 @@ def test_statistics_do_not_go_with_an_alignment(store: Store, ids: list[TensorId
 EXTREME = st.floats(width=32, allow_nan=True, allow_infinity=True)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(EXTREME, EXTREME), min_size=1, max_size=40),
     st.sampled_from(["linear", "average"]),

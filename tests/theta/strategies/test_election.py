@@ -44,6 +44,20 @@ def test_elements_are_merged_by_the_definition(
     assert np.array_equal(merged, np.array(expected, "f4"))
 
 
+@pytest.mark.parametrize("weigh_first", [False, True])
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (-1.0, -1.0), (-1.0, 2.0)])
+def test_no_merged_zero_is_negative(weights: tuple[float, float], weigh_first: bool) -> None:
+    zeros = np.array([0.0, -0.0, -0.0, 0.0], "f4"), np.array([0.0, -0.0, 0.0, -0.0], "f4")
+    merged = Election(weights, "weights", weigh_first=weigh_first).merge(zeros)
+    assert not np.signbit(merged).any()
+
+
+def test_more_sides_than_a_byte_counts() -> None:
+    deltas = [np.full(3, 1.0 if n else -1.0, "f4") for n in range(300)]
+    merged = Election((1.0,) * 300, "number", weigh_first=False).merge(deltas)
+    assert merged.tolist() == [1.0] * 3
+
+
 @pytest.mark.parametrize("kind", ["f4", "f8"])
 def test_sums_round_alike_for_both_signs(kind: str) -> None:
     random = np.random.Generator(np.random.PCG64(3))
