@@ -4,7 +4,7 @@ Owns what it takes for tensors to fit a layout, and the records that put them th
 refs, the workspace, nor why tensors are exchanged.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from theta.formats import format_by_id
@@ -26,8 +26,14 @@ class Reader(Protocol):
     def params(self, id_: ParamsId) -> Params:
         """Return a node of a parameter tree."""
 
+    def nodes(self, ids: Sequence[ParamsId]) -> Sequence[Params]:
+        """Return nodes of a parameter tree."""
+
     def tensor(self, id_: TensorId) -> Tensor:
         """Return a tensor's record."""
+
+    def tensors(self, ids: Iterable[TensorId]) -> Sequence[Tensor]:
+        """Return the records of tensors."""
 
 
 def named_leaves(reader: Reader, entry: TreeEntry) -> dict[str, TensorId]:
@@ -109,7 +115,7 @@ def composed(
     old = reader.checkpoint(CheckpointId(entry.id))
     aliases = {a: n for a, n in old.aliases.items() if leaves.get(a) == leaves.get(n)}
     own = {name: id_ for name, id_ in leaves.items() if name not in aliases}
-    tensors = {name: reader.tensor(id_) for name, id_ in own.items()}
+    tensors = dict(zip(own, reader.tensors(own.values()), strict=True))
     specs = [TensorSpec(name, t.dtype, t.shape) for name, t in tensors.items()]
     format_ = format_by_id(old.format)
     layout = format_.compose(specs, metadata={}, aliases=aliases)

@@ -5,11 +5,12 @@ the index that names the shards. Must not read or write anything: tensors are sp
 values pass through `casting` on their way.
 """
 
-import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from theta.formats import builtin_formats, format_by_id
 from theta.formats.layout import Builder, Layout
@@ -122,7 +123,7 @@ def _cast(spec: "TensorSpec", wanted: str | None) -> "TensorSpec":
 
     if wanted is None or not is_computable(dtype(spec.dtype)):
         return spec
-    return dataclasses.replace(spec, dtype=wanted)
+    return msgspec.structs.replace(spec, dtype=wanted)
 
 
 def _shards(
@@ -146,7 +147,7 @@ def _file(
     aliases = {alias: target for alias, target in model.aliases.items() if target in tensors}
     own, origins = dict(tensors), {n: n for n in tensors}
     if format_.id not in TYING:
-        own |= {a: dataclasses.replace(tensors[n], name=a) for a, n in aliases.items()}
+        own |= {a: msgspec.structs.replace(tensors[n], name=a) for a, n in aliases.items()}
         origins |= aliases
         aliases = {}
     # transformers reads only files that say whose tensors they hold.

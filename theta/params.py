@@ -8,13 +8,15 @@ A component may be a leaf and a prefix at once.
 """
 
 import fnmatch
-import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from theta_store.ids import ParamsId, RecordId, TensorId
 from theta_store.records import Params, ParamsEntry
+
+# Where a node lies: its components, joined; None for the root, since a component may be empty.
+_Path = str | None
 
 
 class ParamsPutter(Protocol):
@@ -31,6 +33,13 @@ class ParamsReader(Protocol):
         """Return a node."""
 
 
+class NodesReader(Protocol):
+    """Where nodes of parameter trees are read, many together."""
+
+    def nodes(self, ids: Sequence[ParamsId]) -> Sequence[Params]:
+        """Return these nodes."""
+
+
 def split_name(name: str) -> tuple[str, ...]:
     """Return the components of a name; never none."""
     return tuple(name.split("."))
@@ -43,46 +52,80 @@ def join(components: Iterable[str]) -> str:
 
 def build_params(leaves: Mapping[str, TensorId], putter: ParamsPutter) -> ParamsId:
     """Put the tree of these leaves, children before parents, and return its root."""
-    nodes: dict[tuple[str, ...], dict[str, TensorId]] = {(): {}}
+    nodes: dict[_Path, dict[str, TensorId]] = {None: {}}
     for name, id_ in leaves.items():
-        *above, last = split_name(name)
-        path = tuple(above)
-        nodes.setdefault(path, {})[last] = id_
-        while path[:-1] not in nodes:
-            path = path[:-1]
-            nodes[path] = {}
+        path, last = _cut(name)
+        node = nodes.get(path)
+        if node is None:
+            node = nodes[path] = {}
+            _enter_above(path, nodes)
+        node[last] = id_
     # The deepest first, all of one depth together; no recursion, since a name may have thousands
     # of dots.
-    inner: dict[tuple[str, ...], dict[str, ParamsId]] = {}
-    below = sorted(nodes.keys() - {()}, key=len, reverse=True)
-    for _, level in itertools.groupby(below, key=len):
-        paths = list(level)
+    inner: dict[_Path, dict[str, ParamsId]] = {}
+    by_depth: dict[int, list[str]] = {}
+    for path in nodes:
+        if path is not None:
+            by_depth.setdefault(path.count("."), []).append(path)
+    for depth in sorted(by_depth, reverse=True):
+        paths = by_depth[depth]
         made = putter.put_records([_node(nodes[path], inner.pop(path, {})) for path in paths])
-        for path, node in zip(paths, made, strict=True):
-            inner.setdefault(path[:-1], {})[path[-1]] = ParamsId(node)
-    (root,) = putter.put_records([_node(nodes[()], inner.get((), {}))])
+        for path, made_id in zip(paths, made, strict=True):
+            above, last = _cut(path)
+            inner.setdefault(above, {})[last] = ParamsId(made_id)
+    (root,) = putter.put_records([_node(nodes[None], inner.get(None, {}))])
     return ParamsId(root)
 
 
+def _cut(name: str) -> tuple[_Path, str]:
+    """Return the path of a name's node and the name's last component."""
+    above, dot, last = name.rpartition(".")
+    return (above if dot else None), last
+
+
+def _enter_above(path: _Path, nodes: dict[_Path, dict[str, TensorId]]) -> None:
+    """Make the nodes above one that is new."""
+    while path is not None:
+        path, _ = _cut(path)
+        if path in nodes:
+            return
+        nodes[path] = {}
+
+
 def _node(here: Mapping[str, TensorId], below: Mapping[str, ParamsId]) -> Params:
-    components = sorted(here.keys() | below.keys(), key=str.encode)
-    return Params(tuple(ParamsEntry(c, here.get(c), below.get(c)) for c in components))
+    # The order of code points is that of UTF-8 bytes.
+    components = sorted(here.keys() | below.keys()) if below else sorted(here)
+    return Params(tuple([ParamsEntry(c, here.get(c), below.get(c)) for c in components]))
 
 
-def flatten(reader: ParamsReader, root: ParamsId) -> Iterator[tuple[str, TensorId]]:
+def flatten(reader: NodesReader, root: ParamsId) -> Iterator[tuple[str, TensorId]]:
     """Yield names and tensors below a node, a leaf before what it is a prefix of."""
-    stack: list[tuple[tuple[str, ...], ParamsId | TensorId, bool]] = [((), root, False)]
+    nodes = _nodes_below(reader, root)
+    # No recursion, since a name may have thousands of dots.
+    stack = [("", iter(nodes[root].entries))]
     while stack:
-        path, id_, leaf = stack.pop()
-        if leaf:
-            yield join(path), TensorId(id_)
-            continue
-        for entry in reversed(reader.params(ParamsId(id_)).entries):
-            inner = (*path, entry.component)
-            if entry.params is not None:
-                stack.append((inner, entry.params, False))
+        prefix, entries = stack[-1]
+        for entry in entries:
+            name = prefix + entry.component
             if entry.tensor is not None:
-                stack.append((inner, entry.tensor, True))
+                yield name, entry.tensor
+            if entry.params is not None:
+                stack.append((f"{name}.", iter(nodes[entry.params].entries)))
+                break
+        else:
+            stack.pop()
+
+
+def _nodes_below(reader: NodesReader, root: ParamsId) -> dict[ParamsId, Params]:
+    """Return a node and all below it; those of one depth are read together, each once."""
+    found: dict[ParamsId, Params] = {}
+    level = [root]
+    while level:
+        made = reader.nodes(level)
+        found.update(zip(level, made, strict=True))
+        below = (entry.params for node in made for entry in node.entries)
+        level = [id_ for id_ in dict.fromkeys(below) if id_ is not None and id_ not in found]
+    return found
 
 
 def find(reader: ParamsReader, root: ParamsId, name: str) -> TensorId | None:

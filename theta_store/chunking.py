@@ -22,7 +22,6 @@ BATCH_BYTES = CHUNK_BYTES
 BATCH_PIECES = 256
 
 
-@lru_cache(maxsize=1024)
 def unit_bytes(row: DType, shape: tuple[int, ...]) -> int:
     """Return the bytes of one unit, the smallest run that is never cut."""
     best = row.block
@@ -57,6 +56,8 @@ class Cuts:
 
     def ranges(self) -> list[tuple[int, int]]:
         """Return the byte ranges of all chunks, in order."""
+        if 0 < self.total <= self.step:
+            return [(0, self.total)]
         return [self.range(number) for number in range(len(self))]
 
     def touched(self, start: int, stop: int) -> slice:
@@ -66,14 +67,16 @@ class Cuts:
         return slice(min(first, last), last)
 
 
-def cuts(row: DType, shape: tuple[int, ...]) -> Cuts:
-    """Return where a tensor is cut."""
+@lru_cache(maxsize=1024)
+def cuts(name: str, shape: tuple[int, ...]) -> Cuts:
+    """Return where a tensor of the dtype ``name`` is cut."""
+    row = dtype(name)
     return Cuts(row.size_of(shape), chunk_bytes(row, shape))
 
 
-def split(row: DType, shape: tuple[int, ...]) -> list[tuple[int, int]]:
+def split(name: str, shape: tuple[int, ...]) -> list[tuple[int, int]]:
     """Return (start, stop) byte ranges of a tensor's chunks, in order."""
-    return cuts(row, shape).ranges()
+    return cuts(name, shape).ranges()
 
 
 def split_bytes(total: int) -> list[tuple[int, int]]:
@@ -84,7 +87,7 @@ def split_bytes(total: int) -> list[tuple[int, int]]:
 def cuts_of(record: Tensor | Blob) -> Cuts:
     """Return where a record's bytes are cut; one that names another number of chunks is refused."""
     if isinstance(record, Tensor):
-        found = cuts(dtype(record.dtype), record.shape)
+        found = cuts(record.dtype, record.shape)
     else:
         found = Cuts(record.size, CHUNK_BYTES)
     if len(found) != len(record.chunks):

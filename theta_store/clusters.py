@@ -8,10 +8,9 @@ no payload: it is a piece of the cluster. So what coding costs for each chunk, w
 paid once for a hundred, and LMDB's pages are filled.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from typing import NamedTuple
 
 from theta_store.chunks import Chain, Chunks
 from theta_store.codecs import exact
@@ -33,8 +32,7 @@ LEAST_MEMBERS = 2
 MOST_HELD = 32 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A new small chunk; ``base`` is what it is guessed to be, None for no guess."""
 
     id: ChunkId
@@ -46,16 +44,17 @@ def cluster(
     members: Sequence[Member], chunks: Chunks, *, dtype: DType, scratch: Scratch
 ) -> Iterator[Payload]:
     """Yield the payload of a cluster, then those of its members; all have a base, or none has."""
-    plain = scratch.array("cluster", sum(len(member.plain) for member in members))
-    np.concatenate([np.frombuffer(member.plain, np.uint8) for member in members], out=plain)
-    id_ = chunk_id(plain.data)
-    whole = _whole(id_, plain.data, members, chunks, dtype, scratch)
+    stops = list(itertools.accumulate(len(member.plain) for member in members))
+    places = list(zip(members, [0, *stops], stops, strict=False))
+    plain = scratch.bytes("cluster", stops[-1])
+    for member, start, stop in places:
+        # Not numpy's concatenate: it gives other threads their turn after every member.
+        plain[start:stop] = member.plain
+    id_ = chunk_id(plain)
+    whole = _whole(id_, plain, members, chunks, dtype, scratch)
     yield whole
-    at = 0
-    for member in members:
-        stop = at + len(member.plain)
-        yield _piece(member, Need("chunk", id_, at, stop), whole.form)
-        at = stop
+    for member, start, stop in places:
+        yield _piece(member, Need("chunk", id_, start, stop), whole.form)
 
 
 def _whole(
@@ -103,7 +102,7 @@ def _behind(need: Need, chain: Chain, *, end: bool = False) -> Iterator[Need]:
         yield need
         return
     for part in parts_below(form, need.start, need.stop):
-        if chain.depth([part]) >= form.depth:
+        if chain.forms[ChunkId(part.id)].depth >= form.depth:
             raise IntegrityError("a chunk is not deeper than what it needs")
         yield from _behind(part, chain, end=end)
 

@@ -24,6 +24,7 @@ KIND_BYTES: dict[type[Record], int] = {
     Commit: 6,
 }
 _BY_BYTE = {byte: record for record, byte in KIND_BYTES.items()}
+_HEADS = {record: bytes((byte, record.version)) for record, byte in KIND_BYTES.items()}
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic")
 _DECODERS: dict[type[Record], msgspec.msgpack.Decoder[Any]] = {
     record: msgspec.msgpack.Decoder(record) for record in KIND_BYTES
@@ -32,9 +33,8 @@ _DECODERS: dict[type[Record], msgspec.msgpack.Decoder[Any]] = {
 
 def encode(record: Record) -> bytes:
     """Return the canonical bytes of a record; a name that is not valid UTF-8 is refused."""
-    head = bytes((KIND_BYTES[type(record)], record.version))
     try:
-        return head + _ENCODER.encode(record)
+        return _HEADS[type(record)] + _ENCODER.encode(record)
     except UnicodeEncodeError:
         raise InvalidName("a name is not valid UTF-8") from None
 

@@ -18,7 +18,7 @@ NO_PREDICTOR = 0
 NO_VOLUME = 0
 
 
-class Need(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Need(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """A chunk, or the bytes [start, stop) of a tensor, that a form is decoded from."""
 
     kind: Literal["chunk", "tensor"]
@@ -27,7 +27,7 @@ class Need(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     stop: int
 
 
-class Form(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Form(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """How one chunk is kept.
 
     ``predictor``, ``codec`` and ``version`` are frozen numbers; ``width`` is the bytes of one

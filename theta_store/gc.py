@@ -211,7 +211,7 @@ class Collector:
             for id_, form in fate.live:
                 with source.payload(id_) as data:
                     if data is not None:
-                        writer.put(Payload(id_, form, bytes(data)))
+                        writer.put([Payload(id_, form, bytes(data))])
             rows = writer.flush()
             with self.meta.write() as transaction:
                 for id_, form in rows:

@@ -63,9 +63,9 @@ class Hashing:
         """Say that no chunk is to be stored."""
         return [False] * len(ids)
 
-    def put(self, payload: Payload) -> None:
+    def put(self, payloads: Sequence[Payload]) -> None:
         """Refuse: nothing is ever claimed here."""
-        raise AssertionError(f"{payload.id.hex()} was not claimed")
+        raise AssertionError(f"{payloads[0].id.hex()} was not claimed")
 
     def put_tensors(
         self,

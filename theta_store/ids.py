@@ -5,6 +5,7 @@ Owns the key spaces: a chunk's id is plain BLAKE3 of its bytes (anyone can check
 chunk can ever be read as a record nor one kind as another. Must not know what records contain.
 """
 
+from functools import cache
 from typing import NewType
 
 from blake3 import blake3
@@ -31,7 +32,15 @@ def chunk_id(plain: bytes | bytearray | memoryview) -> ChunkId:
 
 def record_id(kind: str, encoded: bytes) -> RecordId:
     """Return the id of an encoded record: BLAKE3 in derive-key mode, context ``theta/1 <kind>``."""
-    return RecordId(blake3(encoded, derive_key_context=f"theta/1 {kind}").digest())
+    hasher = _of_kind(kind).copy()
+    hasher.update(encoded)
+    return RecordId(hasher.digest())
+
+
+@cache
+def _of_kind(kind: str) -> blake3:
+    # Deriving the key takes longer than hashing a record; copies start from it.
+    return blake3(derive_key_context=f"theta/1 {kind}")
 
 
 def hex_id(id_: bytes) -> str:

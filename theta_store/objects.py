@@ -8,7 +8,8 @@ the number of the transaction that wrote it, the record's canonical bytes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from theta_store.chunking import chunks_within
 from theta_store.db import Reader, Table, Writer
@@ -23,8 +24,7 @@ _PLAIN = 0
 _HEAD = 9
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(msgspec.Struct, frozen=True, gc=False):
     """A record ready to be put: its id and its canonical bytes."""
 
     id: RecordId
@@ -138,21 +138,26 @@ def need_chunks(reader: Reader, need: Need) -> Sequence[ChunkId]:
     return chunks_within(record, need.start, need.stop)
 
 
-def depth_over(reader: Reader, needs: Iterable[Need]) -> int | None:
-    """Return the least depth of a form with these needs; None when one of them is missing."""
+def depth_over(reader: Reader, needs: Iterable[Need], known: dict[ChunkId, int]) -> int | None:
+    """Return the least depth of a form with these needs; None when one of them is missing.
+
+    ``known`` are depths that were looked up before in this transaction; it is added to.
+    """
     depth = 0
     for need in needs:
         for chunk in need_chunks(reader, need):
-            form = find_form(reader, chunk)
-            if form is None:
-                return None
-            depth = max(depth, form.depth + 1)
+            if chunk not in known:
+                form = find_form(reader, chunk)
+                if form is None:
+                    return None
+                known[chunk] = form.depth
+            depth = max(depth, known[chunk] + 1)
     return depth
 
 
 def is_whole(reader: Reader, id_: ChunkId) -> bool:
     """Say whether a chunk is in the index, and all that its form needs."""
-    return are_whole(reader, [id_])[0]
+    return _is_whole(reader, id_, {})
 
 
 def are_whole(reader: Reader, ids: Iterable[ChunkId]) -> list[bool]:
@@ -161,18 +166,20 @@ def are_whole(reader: Reader, ids: Iterable[ChunkId]) -> list[bool]:
     What several need is looked for once.
     """
     there: dict[ChunkId, bool] = {}
+    return [_is_whole(reader, id_, there) for id_ in ids]
 
-    def is_there(id_: ChunkId) -> bool:
-        if id_ not in there:
-            there[id_] = has_form(reader, id_)
-        return there[id_]
 
-    forms_ = (find_form(reader, id_) for id_ in ids)
-    return [
-        form is not None
-        and all(is_there(chunk) for need in form.needs for chunk in need_chunks(reader, need))
-        for form in forms_
-    ]
+def _is_whole(reader: Reader, id_: ChunkId, there: dict[ChunkId, bool]) -> bool:
+    form = find_form(reader, id_)
+    if form is None:
+        return False
+    for need in form.needs:
+        for chunk in need_chunks(reader, need):
+            if chunk not in there:
+                there[chunk] = has_form(reader, chunk)
+            if not there[chunk]:
+                return False
+    return True
 
 
 def dependants(reader: Reader, id_: ChunkId) -> Iterator[ChunkId]:

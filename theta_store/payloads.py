@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 BATCH_BYTES = 32 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(msgspec.Struct, frozen=True, gc=False):
     """An encoded chunk on its way to a volume; ``form.volume`` is not set yet.
 
     A form that has no payload goes the same way, so that its row comes after what it needs.
@@ -63,7 +62,7 @@ class PayloadWriter:
         self._avoid = avoid
         self._capacity = volume_bytes
         self._clock = clock
-        self._queue: queue.SimpleQueue[Payload | _Barrier | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Sequence[Payload] | _Barrier | None] = queue.SimpleQueue()
         self._most = queued_bytes
         # Half of what may wait is a batch, so that a full queue always has one to write.
         self._batch_most = min(BATCH_BYTES, queued_bytes // 2)
@@ -78,17 +77,17 @@ class PayloadWriter:
         self._batch: list[Payload] = []
         self._batch_bytes = 0
 
-    def put(self, payload: Payload) -> None:
-        """Queue a payload, waiting while too many bytes wait; an earlier failure is raised here."""
+    def put(self, payloads: Sequence[Payload]) -> None:
+        """Queue payloads, waiting while too many bytes wait; an earlier failure is raised here."""
         self._check()
-        size = _cost(payload)
+        size = sum(map(_cost, payloads))
         with self._room:
             self._room.wait_for(lambda: self._has_place(size))
             self._waiting += size
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="theta-payload", daemon=True)
             self._thread.start()
-        self._queue.put(payload)
+        self._queue.put(payloads)
 
     def flush(self) -> list[tuple[ChunkId, Form]]:
         """Wait until all payload is synced; return the rows that the index does not hold yet."""
@@ -144,12 +143,12 @@ class PayloadWriter:
             if isinstance(item, _Barrier):
                 item.reached.set()
 
-    def _take(self, item: Payload | _Barrier) -> None:
+    def _take(self, item: Sequence[Payload] | _Barrier) -> None:
         if isinstance(item, _Barrier):
             self._write_batch()
             return
-        self._batch.append(item)
-        self._batch_bytes += _cost(item)
+        self._batch += item
+        self._batch_bytes += sum(map(_cost, item))
         if self._batch_bytes >= self._batch_most:
             self._write_batch()
 

@@ -6,8 +6,8 @@ construction. Must not know how records are spelled as bytes (encoding) nor wher
 A field, once released, keeps its place and meaning forever; a change is a new version.
 """
 
-import itertools
 import math
+from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 import msgspec
@@ -29,8 +29,11 @@ from theta_store.ids import (
 NAME_BYTES = 4096
 
 
-class _Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What all records share: immutability and array-shaped MessagePack."""
+class _Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """What all records share: immutability and array-shaped MessagePack.
+
+    They refer to nothing that could refer to them, so Python need not look for cycles through them.
+    """
 
 
 class Tensor(_Record, frozen=True):
@@ -45,7 +48,7 @@ class Tensor(_Record, frozen=True):
 
     def __post_init__(self) -> None:
         dtype(self.dtype)
-        if any(axis < 0 for axis in self.shape):
+        if self.shape and min(self.shape) < 0:
             raise MalformedRecord(f"a tensor of shape {self.shape} cannot exist")
         check_ids(self.chunks)
 
@@ -79,9 +82,13 @@ class Params(_Record, frozen=True):
     def __post_init__(self) -> None:
         check_sorted([entry.component for entry in self.entries], "parameters")
         for entry in self.entries:
-            if "." in entry.component or (entry.tensor is None and entry.params is None):
-                raise MalformedRecord(f"bad parameter component {entry.component!r}")
-            check_ids(id_ for id_ in (entry.tensor, entry.params) if id_ is not None)
+            component, tensor, params = entry.component, entry.tensor, entry.params
+            if "." in component or (tensor is None and params is None):
+                raise MalformedRecord(f"bad parameter component {component!r}")
+            if tensor is not None:
+                check_ids((tensor,))
+            if params is not None:
+                check_ids((params,))
 
 
 class File(_Record, frozen=True):
@@ -211,9 +218,9 @@ __all__ = [
 ]
 
 
-def check_ids(ids: object) -> None:
+def check_ids(ids: Iterable[object]) -> None:
     """Refuse anything that is not 32 bytes long."""
-    for id_ in ids:  # type: ignore[attr-defined]
+    for id_ in ids:
         if not isinstance(id_, bytes) or len(id_) != ID_BYTES:
             raise MalformedRecord("an id is 32 bytes")
 
@@ -224,9 +231,9 @@ def check_sorted(names: list[str], what: str) -> None:
         keys = [name.encode() for name in names]
     except UnicodeEncodeError:
         raise InvalidName(f"{what} need names that are valid UTF-8") from None
-    if any(left >= right for left, right in itertools.pairwise(keys)):
+    if len(keys) > 1 and sorted(set(keys)) != keys:
         raise MalformedRecord(f"{what} must be sorted and unique")
-    if any(len(key) > NAME_BYTES for key in keys):
+    if keys and max(map(len, keys)) > NAME_BYTES:
         raise InvalidName(f"{what} need names of at most {NAME_BYTES} bytes")
 
 

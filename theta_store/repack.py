@@ -66,7 +66,7 @@ def needs_hold(writer: Writer, id_: ChunkId, form: Form) -> Form | None:
 
     A test switches this off to prove that it is needed.
     """
-    depth = depth_over(writer, form.needs)
+    depth = depth_over(writer, form.needs, {})
     if depth is None or depth > MAX_DEPTH:
         return None
     for dependant in dependants(writer, id_):
@@ -180,7 +180,7 @@ class Repacker:
         if payload is None or self.dry:
             return
         self._old[job.id] = job.form
-        writer.put(payload)
+        writer.put([payload])
         self._queued_bytes += payload.form.stored
         full = self._queued_bytes >= self.pool.limits.queued_bytes
         if full or len(self._old) >= FLUSH_CHUNKS:

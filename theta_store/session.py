@@ -143,11 +143,12 @@ class Session:
             found = are_whole(reader, ids)
         return {id_ for id_, is_there in zip(ids, found, strict=True) if not is_there}
 
-    def put(self, payload: Payload) -> None:
-        """Queue a payload for its volume, waiting while too many bytes are on their way there."""
+    def put(self, payloads: Sequence[Payload]) -> None:
+        """Queue payloads for their volume, waiting while too many bytes are on their way there."""
+        size = sum(len(payload.data) for payload in payloads)
         with self._lock:
-            self.stored_bytes += len(payload.data)
-        self._clock.run("put", len(payload.data), self._writer.put, payload)
+            self.stored_bytes += size
+        self._clock.run("put", size, self._writer.put, payloads)
 
     def put_tensors(
         self, items: Iterable[tuple[str, Source]], *, crc: bool = False, hints: Hints | None = None
@@ -250,7 +251,7 @@ class Session:
             id_ = chunk_id(view[start:stop])
             if self.claim([id_])[0]:
                 scratch = self._pool.scratch()
-                self.put(pack_alone(id_, view[start:stop], dtype=None, scratch=scratch))
+                self.put([pack_alone(id_, view[start:stop], dtype=None, scratch=scratch)])
             chunks.append(id_)
         return BlobId(self.put_record(Blob(len(data), tuple(chunks))))
 
@@ -389,15 +390,18 @@ def _holes(writer: Writer, operation: Operation, commits: Iterable[CommitId]) ->
 
 
 def _enter_rows(writer: Writer, rows: Sequence[tuple[ChunkId, Form]]) -> None:
+    # Many chunks need the same cluster.
+    depths: dict[ChunkId, int] = {}
     # In their order: what a form needs comes before it.
     for id_, form in rows:
         if not is_whole(writer, id_):
-            put_form(writer, id_, _settled(writer, form))
+            put_form(writer, id_, _settled(writer, form, depths))
+            depths.pop(id_, None)
 
 
-def _settled(writer: Writer, form: Form) -> Form:
+def _settled(writer: Writer, form: Form, depths: dict[ChunkId, int]) -> Form:
     """Return a form as of this transaction: born now, deeper than what it needs is by now."""
-    depth = depth_over(writer, form.needs)
+    depth = depth_over(writer, form.needs, depths)
     if depth is None or depth > MAX_DEPTH:
         raise CollectedMeanwhile(
             "gc or repack changed chunks that this commit builds on; nothing was published",

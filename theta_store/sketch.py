@@ -51,6 +51,7 @@ _FLOATS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
 DTYPES: Sequence[str] = tuple(_FLOATS)
 
 
+@lru_cache(maxsize=1024)
 def has_sketch(kind: str, shape: tuple[int, ...]) -> bool:
     """Say whether tensors of a dtype and shape have sketches."""
     if kind not in _FLOATS or len(shape) < 2:

@@ -4,6 +4,7 @@ Owns cutting, batching of small pieces, hashing and encoding in parallel, and th
 finished records come out. Must not know files, formats or commits.
 """
 
+import itertools
 import threading
 import zlib
 from collections import deque
@@ -55,13 +56,13 @@ class ByteSource(Protocol):
 
 
 class Known(Protocol):
-    """What a writer tells the pipeline about chunks."""
+    """What a writer tells the pipeline about chunks, and where payloads go."""
 
     def claim(self, ids: Sequence[ChunkId]) -> list[bool]:
         """Say of each chunk whether the caller has to store it: nobody has, nor is about to."""
 
-    def put(self, payload: Payload) -> None:
-        """Store a payload."""
+    def put(self, payloads: Sequence[Payload]) -> None:
+        """Store payloads, in their order."""
 
 
 class Descent(Protocol):
@@ -74,9 +75,11 @@ class Descent(Protocol):
         """Return the base of each small tensor, if it has one; None: ask for `derivations`."""
 
 
-@dataclass(frozen=True)
-class Stored:
-    """A tensor or blob whose chunks are stored; ``checks`` are (CRC-32, length) of each chunk."""
+class Stored(NamedTuple):
+    """A tensor or blob whose chunks are stored.
+
+    ``checks`` are (CRC-32, length) of each chunk, where these were asked for.
+    """
 
     name: str
     record: Tensor | Blob
@@ -84,7 +87,11 @@ class Stored:
     sketch: bytes | None = None
 
 
-@dataclass
+# A file, and where in it the plain bytes of a tensor begin, all of which follow.
+Run = tuple[ByteSource, int]
+
+
+@dataclass(slots=True)
 class _Assembly:
     """A tensor or blob on its way: chunk ids arrive piece by piece."""
 
@@ -92,6 +99,7 @@ class _Assembly:
     source: Source | ByteSource
     dtype: DType | None
     ranges: list[tuple[int, int]]
+    run: Run | None = None
     descent: Descent | None = None
     sampler: "Sampler | None" = None
     ids: list[ChunkId] = field(default_factory=list)
@@ -125,7 +133,8 @@ class _Assembly:
 
 
 _Piece = tuple[_Assembly, int, int]
-_Made = tuple[_Assembly, ChunkId, tuple[int, int]]
+# Pieces, the id of each, and (CRC-32, length) of each where these were asked for.
+_Made = tuple[Sequence[_Piece], list[ChunkId], list[tuple[int, int]]]
 Sample = Callable[[str, tuple[int, ...]], "Sampler | None"]
 
 
@@ -145,28 +154,34 @@ def put_tensors(
     What ``descent`` names is read from ``chunks``.
     ``sample`` returns what takes the sketch of a tensor of a dtype and shape, None for no sketch.
     """
-    assemblies = (
-        _Assembly(
-            name,
-            source,
-            row := dtype(source.dtype),
-            split(row, tuple(source.shape)),
-            descent,
-            None if sample is None else sample(source.dtype, tuple(source.shape)),
-        )
-        for name, source in items
-    )
+
+    def assembly(name: str, source: Source) -> _Assembly:
+        kind, shape = source.dtype, tuple(source.shape)
+        ranges = split(kind, shape)
+        sampler = None if sample is None else sample(kind, shape)
+        return _Assembly(name, source, dtype(kind), ranges, run_of(source), descent, sampler)
+
+    assemblies = (assembly(name, source) for name, source in items)
     return _put(assemblies, known, pool, crc=crc, chunks=chunks, clock=clock)
+
+
+def run_of(source: Source) -> Run | None:
+    """Return where a tensor lies in one run of a file, by the source's attribute ``run``.
+
+    None: it does not, or the source has no such attribute. Neighbours are read together.
+    """
+    found: Run | None = getattr(source, "run", None)
+    return found
 
 
 def put_here(source: Source, known: Known, scratch: "Scratch", clock: Clock) -> Tensor:
     """Store a small tensor in the calling thread, without a guess; return its record."""
-    row = dtype(source.dtype)
-    ranges = split(row, tuple(source.shape))
-    assembly = _Assembly("", source, row, ranges)
+    shape = tuple(source.shape)
+    ranges = split(source.dtype, shape)
+    assembly = _Assembly("", source, dtype(source.dtype), ranges)
     pieces = ((assembly, start, stop) for start, stop in ranges)
-    made = [_store(piece, known, None, scratch, clock, crc=False) for piece in pieces]
-    return Tensor(row.name, tuple(source.shape), tuple(id_ for _, id_, _ in made))
+    made = (_store([piece], known, None, scratch, clock, crc=False) for piece in pieces)
+    return Tensor(source.dtype, shape, tuple(id_ for _, ids, _ in made for id_ in ids))
 
 
 def put_blobs(
@@ -188,15 +203,13 @@ def _put(
 ) -> Iterator[list[Stored]]:
     waiting: deque[_Assembly] = deque()
 
-    def work(batch: list[_Piece]) -> list[_Made]:
-        scratch = pool.scratch()
-        if len(batch) == 1 or chunks is None:
-            return [_store(piece, known, chunks, scratch, clock, crc=crc) for piece in batch]
-        return _store_together(batch, known, chunks, scratch, clock, crc=crc)
+    def work(batch: list[_Piece]) -> _Made:
+        return _store(batch, known, chunks, pool.scratch(), clock, crc=crc)
 
-    for results in pool.map(work, _batches(assemblies, waiting), clock=clock):
-        for assembly, id_, check in results:
+    for batch, ids, checks in pool.map(work, _batches(assemblies, waiting), clock=clock):
+        for (assembly, _, _), id_ in zip(batch, ids, strict=True):
             assembly.ids.append(id_)
+        for (assembly, _, _), check in zip(batch, checks, strict=False):
             assembly.checks.append(check)
         yield _complete(waiting)
     # Empty tensors have no chunk that would bring them here.
@@ -227,7 +240,7 @@ def _batches(assemblies: Iterable[_Assembly], waiting: deque[_Assembly]) -> Iter
 
 
 def _store(
-    piece: _Piece,
+    batch: Sequence[_Piece],
     known: Known,
     chunks: "Chunks | None",
     scratch: "Scratch",
@@ -235,28 +248,11 @@ def _store(
     *,
     crc: bool,
 ) -> _Made:
-    """Store one piece."""
-    (made,), new = _look([piece], known, scratch, clock, crc=crc)
-    for placed in new:
-        size = len(placed.plain)
-        known.put(clock.run("encode", size, _payload, placed, chunks, scratch))
-    return made
-
-
-def _store_together(
-    batch: Sequence[_Piece],
-    known: Known,
-    chunks: "Chunks",
-    scratch: "Scratch",
-    clock: Clock,
-    *,
-    crc: bool,
-) -> list[_Made]:
-    """Store many pieces, of no more than 1 MiB in all; the small ones among them as clusters."""
+    """Store pieces, of no more than 1 MiB in all; the small ones of several as clusters."""
     made, new = _look(batch, known, scratch, clock, crc=crc)
-    size = sum(len(placed.plain) for placed in new)
-    for payload in clock.run("encode", size, _payloads, new, known, chunks, scratch):
-        known.put(payload)
+    if new:
+        size = sum(len(placed.plain) for placed in new)
+        known.put(clock.run("encode", size, _payloads, new, known, chunks, scratch))
     return made
 
 
@@ -270,38 +266,47 @@ class _Placed(NamedTuple):
 
 def _look(
     batch: Sequence[_Piece], known: Known, scratch: "Scratch", clock: Clock, *, crc: bool
-) -> tuple[list[_Made], list[_Placed]]:
+) -> tuple[_Made, list[_Placed]]:
     """Read pieces into one buffer and hash them; return all of them, and what is to be stored."""
-    total = sum(stop - start for _, start, stop in batch)
-    whole = scratch.bytes("plain", total)
-    plains = []
-    at = 0
-    for _, start, stop in batch:
-        plains.append(whole[at : at + stop - start])
-        at += stop - start
-    clock.run("read", total, _read, batch, plains)
-    ids = clock.run("hash", total, _hash, plains)
-    crcs = clock.run("hash", 0, _checks, plains) if crc else [0] * len(batch)
+    stops = list(itertools.accumulate(stop - start for _, start, stop in batch))
+    whole = scratch.bytes("plain", stops[-1])
+    plains = [whole[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
+    clock.run("read", len(whole), _read, batch, whole)
+    ids = clock.run("hash", len(whole), _hash, plains)
+    checks = clock.run("hash", 0, _checks, plains) if crc else []
     clock.run("predict", 0, _sample, batch, plains)
-    made = [
-        (assembly, id_, (check, len(plain)))
-        for (assembly, _, _), id_, check, plain in zip(batch, ids, crcs, plains, strict=True)
-    ]
-    placed = map(_Placed, batch, plains, ids)
-    return made, [one for one, is_new in zip(placed, known.claim(ids), strict=True) if is_new]
+    placed = zip(batch, plains, ids, known.claim(ids), strict=True)
+    new = [_Placed(piece, plain, id_) for piece, plain, id_, is_new in placed if is_new]
+    return (batch, ids, checks), new
 
 
-def _read(batch: Iterable[_Piece], plains: Iterable[memoryview]) -> None:
-    for (assembly, start, _), plain in zip(batch, plains, strict=True):
-        assembly.source.read_into(start, plain)
+def _read(batch: Iterable[_Piece], whole: memoryview) -> None:
+    """Fill a buffer with pieces, one after the other; those that follow in a file in one go."""
+    file: ByteSource | None = None
+    # The piece that is looked at, and the run before it that is still to be read: in the buffer
+    # from ``first``, in the file from ``place``.
+    at = first = place = 0
+    for assembly, start, stop in batch:
+        run = assembly.run
+        if run is None or run[0] is not file or run[1] + start != place + at - first:
+            if file is not None:
+                file.read_into(place, whole[first:at])
+            file = None
+            if run is None:
+                assembly.source.read_into(start, whole[at : at + stop - start])
+            else:
+                file, first, place = run[0], at, run[1] + start
+        at += stop - start
+    if file is not None:
+        file.read_into(place, whole[first:at])
 
 
 def _hash(plains: Iterable[memoryview]) -> list[ChunkId]:
     return [chunk_id(plain) for plain in plains]
 
 
-def _checks(plains: Iterable[memoryview]) -> list[int]:
-    return [zlib.crc32(plain) for plain in plains]
+def _checks(plains: Iterable[memoryview]) -> list[tuple[int, int]]:
+    return [(zlib.crc32(plain), len(plain)) for plain in plains]
 
 
 def _sample(batch: Iterable[_Piece], plains: Iterable[memoryview]) -> None:
@@ -311,8 +316,10 @@ def _sample(batch: Iterable[_Piece], plains: Iterable[memoryview]) -> None:
 
 
 def _payloads(
-    new: Iterable[_Placed], known: Known, chunks: "Chunks", scratch: "Scratch"
+    new: Sequence[_Placed], known: Known, chunks: "Chunks | None", scratch: "Scratch"
 ) -> list[Payload]:
+    if len(new) == 1 or chunks is None:
+        return [_payload(placed, chunks, scratch) for placed in new]
     from theta_store.clusters import LEAST_MEMBERS, Member, cluster
 
     small, alone = _sorted_out(new)

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.store.sources import (
     MAIN,
+    BytesSink,
     BytesSource,
     commit_tensors,
     noise,
@@ -22,10 +24,11 @@ from tests.store.updates import source, trained, weights
 from theta_store import clusters, need_graph
 from theta_store.chunks import Chain
 from theta_store.codecs import Sorted, exact
+from theta_store.errors import IntegrityError
 from theta_store.forms import Form, Need
 from theta_store.hints import Base, Hint, Sum
 from theta_store.ids import ChunkId, TensorId, chunk_id
-from theta_store.objects import forms
+from theta_store.objects import forms, put_form
 from theta_store.predictors import PIECES, SAME
 from theta_store.store import Operation, RefChange, Store
 
@@ -263,6 +266,42 @@ def test_a_damaged_cluster_is_named_with_every_parameter(store: Store) -> None:
     volume.put([(whole_id, spoiled)])
     found = store.check()
     assert {hurt.name for problem in found for hurt in problem.hurts} == set(tensors)
+
+
+@pytest.mark.parametrize(
+    ("shift", "text"), [(1, "is damaged"), (1 << 20, "outside"), (-1 << 20, "outside")]
+)
+def test_pieces_that_lie_are_refused_when_read_with_others(
+    store: Store, shift: int, text: str
+) -> None:
+    made = _put(store, _named(1, count=3), {})
+    records = store.tensors(made.values())
+    lying = records[1].chunks[0]
+    form = _forms(store)[lying]
+    (need,) = form.needs
+    moved = msgspec.structs.replace(need, start=need.start + shift, stop=need.stop + shift)
+    with store._meta.write() as writer:
+        put_form(writer, lying, msgspec.structs.replace(form, needs=(moved,)))
+    sinks = [BytesSink(record.nbytes) for record in records]
+    with pytest.raises(IntegrityError, match=text):
+        store.read_into(zip(records, sinks, strict=True))
+
+
+def test_pieces_of_a_few_clusters_are_read_together(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensors = _named(1)
+    old = _put(store, tensors, {})
+    others = _named(1000)
+    made = old | {f"other {name}": id_ for name, id_ in _put(store, others, {}).items()}
+    # One from each in turn: neighbours lie in different clusters.
+    names = [n for one, two in zip(tensors, others, strict=True) for n in (one, f"other {two}")]
+    monkeypatch.setattr(store._chunks, "read_into", None)  # the way of one alone
+    sinks = {name: BytesSink(4 * 32 * 33) for name in names}
+    records = store.tensors(made[name] for name in names)
+    store.read_into(zip(records, sinks.values(), strict=True))
+    wanted = _plain(tensors) | {f"other {name}": t.data for name, t in others.items()}
+    assert {name: bytes(sink.data) for name, sink in sinks.items()} == wanted
 
 
 def test_a_damaged_base_keeps_nobody_from_storing(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""A sum that is stored as it was computed: once, and to the bit."""
+"""What follows from stored tensors is stored as it was computed: once, and to the bit."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from tests.store.sources import BytesSink
 from tests.store.updates import source, trained, weights
 from theta_store.arithmetic import is_computable, is_finite, widen
 from theta_store.dtypes import DTYPES, dtype
-from theta_store.hints import Base, Hint, Sum
+from theta_store.hints import Adapter, Base, Hint, Sum
 from theta_store.ids import TensorId
 from theta_store.predictors import weighted_sum
 from theta_store.store import Store
@@ -89,3 +89,29 @@ def test_what_is_finite(name: str, plain: bytes) -> None:
     row = dtype(name)
     whole = plain[: len(plain) // row.nbytes * row.nbytes]
     assert is_finite(whole, row) == bool(np.isfinite(widen(whole, row)).all())
+
+
+@pytest.mark.parametrize("kind", ["F32", "BF16", "F16"])
+def test_an_adapted_tensor_is_its_factors_and_nothing_else(store: Store, kind: str) -> None:
+    rng = np.random.default_rng(3)
+    left, right = (rng.normal(0, 0.03, s).astype(np.float32) for s in ((700, 8), (8, 512)))
+    with store.session() as session:
+        named = [("base", source(weights(1, *SHAPE), kind)), ("l", source(left, "F32"))]
+        named.append(("r", source(right, "F32")))
+        hint = Adapter(*(stored.id for stored in session.put_tensors(named)))
+        session.flush()
+        before = session.stored_bytes
+        adapted = store.adapted(hint)
+        (made,) = session.put_tensors([("new", adapted)], hints=lambda _: [hint])
+        session.flush()
+        stored = session.stored_bytes - before
+    assert stored < 300
+    sink = BytesSink(store.tensor(made.id).nbytes)
+    store.read_into([(store.tensor(made.id), sink)])
+    values = widen(bytes(sink.data), dtype(kind)).astype(np.float64).reshape(SHAPE)
+    base = BytesSink(len(sink.data))
+    store.read_into([(store.tensor(hint.base), base)])
+    exact = widen(bytes(base.data), dtype(kind)).astype(np.float64).reshape(SHAPE)
+    exact += left.astype(np.float64) @ right
+    unit = {"F32": 2.0**-24, "BF16": 2.0**-8, "F16": 2.0**-11}[kind]
+    assert np.abs(values - exact).max() <= 1.01 * unit * np.abs(exact).max()

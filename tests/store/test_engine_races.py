@@ -12,9 +12,14 @@ import pytest
 from tests.store.repack_race import read
 from tests.store.sources import MAIN, BytesSource, publish, put_commit, tree_of_tensor
 from tests.store.updates import source, trained, weights
+from theta_store.codecs import exact
+from theta_store.forms import Form, Need
 from theta_store.hints import Base, Hint
-from theta_store.ids import CommitId, TensorId
+from theta_store.ids import ChunkId, CommitId, TensorId
+from theta_store.objects import find_form, put_form
+from theta_store.predictors import PIECES
 from theta_store.repack import Repacker
+from theta_store.session import _enter_rows
 from theta_store.store import CollectedMeanwhile, Operation, RefChange, Session, Store
 
 FIRST = weights(1, 256, 512)
@@ -172,3 +177,21 @@ def test_nothing_is_built_on_a_damaged_base(store: Store) -> None:
     volume.put([(chunk, good)])
     assert read(store, new) == source(SECOND).data
     assert np.frombuffer(read(store, base), "<f4")[0] == FIRST[0, 0]
+
+
+def test_a_form_is_deeper_than_a_chunk_that_was_stored_again_before_it(store: Store) -> None:
+    def form(depth: int, *needs: ChunkId) -> Form:
+        parts = tuple(Need("chunk", need, 0, 8) for need in needs)
+        return Form(0, PIECES, exact.NUMBER, exact.VERSION, 1, 8, 0, depth, parts, 0)
+
+    gone, low, middle, torn, early, late = (ChunkId(bytes([n]) * 32) for n in range(6))
+    with store._meta.write() as writer:
+        put_form(writer, low, form(0))
+        put_form(writer, middle, form(1, low))
+        put_form(writer, torn, form(1, gone))
+    rows = [(early, form(0, torn)), (torn, form(0, middle)), (late, form(0, torn))]
+    with store._meta.write() as writer:
+        _enter_rows(writer, rows)
+    with store._meta.read() as reader:
+        depths = [found.depth for id_ in (torn, late) if (found := find_form(reader, id_))]
+    assert depths == [2, 3]

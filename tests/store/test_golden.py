@@ -128,7 +128,7 @@ def tensor_id(name: str, shape: tuple[int, ...]) -> str:
     """Return the id of a tensor whose bytes count up."""
     row = dtype(name)
     plain = (np.arange(row.size_of(shape), dtype=np.int64) * 31 % 251).astype(np.uint8).tobytes()
-    chunks = tuple(chunk_id(plain[start:stop]) for start, stop in split(row, shape))
+    chunks = tuple(chunk_id(plain[start:stop]) for start, stop in split(name, shape))
     return identify(Tensor(name, shape, chunks)).hex()
 
 

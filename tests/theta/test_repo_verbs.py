@@ -283,3 +283,24 @@ def test_a_whole_model_is_loaded_at_once(repo: Repo, ada: Author) -> None:
     }
     arrays[0][:] = 0  # each is the caller's own
     assert repo.read_tensor(params["a"]) == tensors["a"].tobytes()
+
+
+def test_progress_counts_every_byte_of_small_and_large_tensors(repo: Repo, ada: Author) -> None:
+    told: list[tuple[str, int]] = []
+
+    class Counting:
+        def begin(self, what: str, total: int) -> None:
+            told.append((what, 0))
+
+        def advance(self, done: int) -> None:
+            told[-1] = (told[-1][0], told[-1][1] + done)
+
+    tensors = {f"s{n}": np.full(100, n, np.float32) for n in range(30)}
+    tensors["large"] = np.arange(600_000, dtype=np.float32)
+    save_file(tensors, repo.root / "m.safetensors")
+    repo.add(["m.safetensors"])
+    repo.commit("model", author=ada, progress=Counting())
+    (repo.root / "m.safetensors").unlink()
+    repo.restore(["m.safetensors"], progress=Counting())
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    assert [item for item in told if item[1]] == [("reading", size), ("writing", size)]

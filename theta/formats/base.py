@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from theta.formats.checksum import (
     LayoutChecksums,
     by_tensor,
@@ -22,8 +24,7 @@ from theta_store.errors import MalformedFile
 Placed = Span | Scatter | Computed | Named
 
 
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
+class TensorSpec(msgspec.Struct, frozen=True, gc=False):
     """A tensor without its values."""
 
     name: str
@@ -138,6 +139,8 @@ def verify_checks(scan: Scan, crcs: Mapping[str, int], *, name: str = "the file"
 
     ``name`` is the file's, for the message. A claim that fails is a `MalformedFile`.
     """
+    if not scan.checks:
+        return
     checksums = LayoutChecksums(scan.layout, by_tensor(scan.layout, scan.literals, crcs))
     for check in scan.checks:
         if checksums.of(check.start, check.stop) != check.expected:

@@ -8,10 +8,11 @@ import itertools
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
+import msgspec
 import numpy as np
 
 from theta.formats import order
@@ -30,41 +31,41 @@ class Sink(Protocol):
         """Take the bytes at ``start``; ``plain`` is not kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(msgspec.Struct, frozen=True, gc=False):
     """A segment of one tensor: where it lies in the file, and whether a checksum covers it."""
 
-    index: int
+    number: int
     offset: int
     segment: Span | Scatter
     covered: bool
 
 
-@dataclass(slots=True)
-class _Arrivals:
-    """Which bytes have arrived, as (start, stop, CRC-32); guarded by ``lock``."""
+# Bytes that have arrived: start, stop, CRC-32.
+_Arrival = tuple[int, int, int]
 
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    pieces: list[tuple[int, int, int]] = field(default_factory=list)
 
-    def tile(self, start: int, stop: int) -> bool:
-        """Say whether the pieces are ``start`` to ``stop``, each byte once."""
-        self.pieces.sort()
-        edges = [start, *itertools.chain(*(piece[:2] for piece in self.pieces)), stop]
-        return all(left == right for left, right in zip(edges[::2], edges[1::2], strict=True))
+def _tile(pieces: list[_Arrival], size: int) -> bool:
+    """Put pieces in order; say whether they are ``size`` bytes from 0 on, each once."""
+    if len(pieces) == 1:
+        return pieces[0][:2] == (0, size)
+    pieces.sort()
+    edges = [0, *itertools.chain(*(piece[:2] for piece in pieces)), size]
+    return all(left == right for left, right in zip(edges[::2], edges[1::2], strict=True))
 
 
 class _TensorSink:
-    """What both kinds of sink share: the parts of one tensor, and the proof that all arrived."""
+    """What all sinks share: a tensor, and the proof that all of it arrived."""
 
-    def __init__(self, spec: TensorSpec, parts: list[_Part], out: FileWriter) -> None:
+    __slots__ = ("out", "size", "spec")
+
+    def __init__(self, spec: TensorSpec, out: FileWriter) -> None:
         self.spec = spec
-        self.parts = parts
+        self.size = spec.nbytes
         self.out = out
 
     def check(self, start: int, stop: int) -> None:
         """Refuse bytes that the tensor does not have."""
-        if not 0 <= start <= stop <= self.spec.nbytes:
+        if not 0 <= start <= stop <= self.size:
             raise MalformedRecord(f"bytes {start} to {stop} lie outside tensor {self.spec.name!r}")
 
     def incomplete(self) -> MalformedRecord:
@@ -75,18 +76,54 @@ class _TensorSink:
         )
 
 
-class _PlainSink(_TensorSink):
-    """Bytes go to the file as they come."""
+class _RunSink(_TensorSink):
+    """Bytes go to one run of the file as they come; neighbours are written in one go."""
+
+    __slots__ = ("arrived", "part")
+
+    def __init__(self, spec: TensorSpec, part: _Part, out: FileWriter) -> None:
+        super().__init__(spec, out)
+        self.part = part
+        # Threads append, and nobody looks before all are done.
+        self.arrived: list[_Arrival] = []
+
+    @property
+    def run(self) -> tuple[FileWriter, int]:
+        """The file, and where in it the tensor begins."""
+        return self.out, self.part.offset
+
+    def note(self, start: int, plain: memoryview) -> None:
+        """Take notice of bytes that are written to the run next."""
+        stop = start + plain.nbytes
+        self.check(start, stop)
+        self.arrived.append((start, stop, zlib.crc32(plain) if self.part.covered else 0))
+
+    def write(self, start: int, plain: memoryview) -> None:
+        """Take the bytes at ``start``."""
+        self.note(start, plain)
+        self.out.pwrite(self.part.offset + start, plain)
+
+    def finish(self) -> Mapping[int, int]:
+        """Return the CRC-32 of the part if a checksum covers it."""
+        if not _tile(self.arrived, self.size):
+            raise self.incomplete()
+        return {self.part.number: _joined(self.arrived)} if self.part.covered else {}
+
+
+class _PiecewiseSink(_TensorSink):
+    """Bytes go to several parts of the file as they come."""
 
     def __init__(self, spec: TensorSpec, parts: list[_Part], out: FileWriter) -> None:
-        super().__init__(spec, parts, out)
-        self.arrived = {part.index: _Arrivals() for part in parts}
+        super().__init__(spec, out)
+        self.parts = parts
+        # Of each part; threads append, and nobody looks before all are done.
+        self.arrived: list[list[_Arrival]] = [[] for _ in parts]
 
     def write(self, start: int, plain: memoryview) -> None:
         """Take the bytes at ``start``."""
         self.check(start, start + plain.nbytes)
         plain = plain.cast("B")
-        for part in self.parts:
+        for part, arrived in zip(self.parts, self.arrived, strict=True):
             first = part.segment.start if isinstance(part.segment, Span) else 0
             low, high = max(start, first), min(start + len(plain), first + part.segment.size)
             if low >= high:
@@ -94,32 +131,36 @@ class _PlainSink(_TensorSink):
             piece = plain[low - start : high - start]
             self.out.pwrite(part.offset + low - first, piece)
             crc = zlib.crc32(piece) if part.covered else 0
-            arrived = self.arrived[part.index]
-            with arrived.lock:
-                arrived.pieces.append((low - first, high - first, crc))
+            arrived.append((low - first, high - first, crc))
 
     def finish(self) -> Mapping[int, int]:
         """Return the CRC-32 of each part that a checksum covers."""
         crcs = {}
-        for part in self.parts:
-            arrived = self.arrived[part.index]
-            if not arrived.tile(0, part.segment.size):
+        for part, arrived in zip(self.parts, self.arrived, strict=True):
+            if not _tile(arrived, part.segment.size):
                 raise self.incomplete()
-            crc = 0
             if part.covered:
-                for start, stop, piece in arrived.pieces:
-                    crc = crc32_combine(crc, piece, stop - start)
-            crcs[part.index] = crc
+                crcs[part.number] = _joined(arrived)
         return crcs
+
+
+def _joined(pieces: list[_Arrival]) -> int:
+    """Return the CRC-32 of pieces that follow each other."""
+    crc = 0
+    for start, stop, piece in pieces:
+        crc = crc32_combine(crc, piece, stop - start)
+    return crc
 
 
 class _CollectingSink(_TensorSink):
     """The whole tensor is held from its first byte to its last, then put in order and written."""
 
     def __init__(self, spec: TensorSpec, parts: list[_Part], out: FileWriter) -> None:
-        super().__init__(spec, parts, out)
-        self.arrived = _Arrivals()
-        self.missing = spec.nbytes
+        super().__init__(spec, out)
+        self.parts = parts
+        self.lock = threading.Lock()
+        self.arrived: list[_Arrival] = []
+        self.missing = self.size
         self.plain: bytearray | None = None
         self.crcs: dict[int, int] = {}
 
@@ -127,11 +168,11 @@ class _CollectingSink(_TensorSink):
         """Take the bytes at ``start``; the last ones write the tensor."""
         stop = start + plain.nbytes
         self.check(start, stop)
-        with self.arrived.lock:
+        with self.lock:
             if self.plain is None:
-                self.plain = bytearray(self.spec.nbytes)
+                self.plain = bytearray(self.size)
             self.plain[start:stop] = plain.cast("B")
-            self.arrived.pieces.append((start, stop, 0))
+            self.arrived.append((start, stop, 0))
             self.missing -= stop - start
             if not self.missing:
                 self._release(self.plain)
@@ -139,7 +180,7 @@ class _CollectingSink(_TensorSink):
 
     def finish(self) -> Mapping[int, int]:
         """Return the CRC-32 of each part that a checksum covers."""
-        if not self.arrived.tile(0, self.spec.nbytes):
+        if not _tile(self.arrived, self.size):
             raise self.incomplete()
         return self.crcs
 
@@ -150,7 +191,10 @@ class _CollectingSink(_TensorSink):
             else:
                 ordered = _scattered(self.spec, part.segment, plain)
             self.out.pwrite(part.offset, ordered)
-            self.crcs[part.index] = zlib.crc32(ordered) if part.covered else 0
+            self.crcs[part.number] = zlib.crc32(ordered) if part.covered else 0
+
+
+_TensorSinks = _RunSink | _PiecewiseSink | _CollectingSink
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +206,7 @@ class JoinPlan:
     """
 
     sinks: Mapping[str, Sink]
-    _tensors: Mapping[str, _PlainSink | _CollectingSink]
+    _tensors: Mapping[str, _TensorSinks]
     _out: FileWriter
     _layout: Layout
     _fixed: Callable[[int], int]
@@ -172,6 +216,8 @@ class JoinPlan:
         crcs: dict[int, int] = {}
         for sink in self._tensors.values():
             crcs.update(sink.finish())
+        if not any(isinstance(segment, Computed) for segment in self._layout.segments):
+            return
         checksums = LayoutChecksums(
             self._layout, lambda index: crcs[index] if index in crcs else self._fixed(index)
         )
@@ -198,7 +244,7 @@ def plan_join(
     if out.size != layout.size:
         raise MalformedRecord(f"a file of {out.size} bytes for a layout of {layout.size}")
     parts = _parts_by_tensor(layout)
-    sinks: dict[str, _PlainSink | _CollectingSink] = {}
+    sinks: dict[str, _TensorSinks] = {}
     # In the order of the file: neighbours were stored together, and are written in one go.
     empty = (name for name, spec in specs.items() if not spec.nbytes)
     for name in dict.fromkeys((*parts, *empty)):
@@ -220,22 +266,26 @@ def _parts_by_tensor(layout: Layout) -> dict[str, list[_Part]]:
 
 
 def _covered(layout: Layout) -> set[int]:
-    checksums = LayoutChecksums(layout, lambda _: 0)
     ranges = {(s.start, s.stop) for s in layout.segments if isinstance(s, Computed)}
+    if not ranges:
+        return set()
+    checksums = LayoutChecksums(layout, lambda _: 0)
     return {index for start, stop in ranges for index in checksums.segments(start, stop)}
 
 
-def _sink(spec: TensorSpec, parts: list[_Part], out: FileWriter) -> _PlainSink | _CollectingSink:
-    spans = sorted(
-        (part.segment.start, part.segment.stop) for part in parts if isinstance(part.segment, Span)
-    )
+def _sink(spec: TensorSpec, parts: list[_Part], out: FileWriter) -> _TensorSinks:
+    segments = [part.segment for part in parts]
+    only = segments[0] if len(segments) == 1 else None
+    if isinstance(only, Span) and only.plain and (only.start, only.stop) == (0, spec.nbytes):
+        return _RunSink(spec, parts[0], out)
+    spans = sorted((s.start, s.stop) for s in segments if isinstance(s, Span))
     scatters = len(parts) - len(spans)
     edges = [0, *itertools.chain(*spans), spec.nbytes]
     whole = all(left == right for left, right in zip(edges[::2], edges[1::2], strict=True))
     if not (scatters == 1 and not spans if scatters else whole):
         raise MalformedRecord(f"the layout does not hold tensor {spec.name!r} exactly once")
-    plain = all(isinstance(part.segment, Span) and part.segment.plain for part in parts)
-    return _PlainSink(spec, parts, out) if plain else _CollectingSink(spec, parts, out)
+    plain = all(isinstance(segment, Span) and segment.plain for segment in segments)
+    return _PiecewiseSink(spec, parts, out) if plain else _CollectingSink(spec, parts, out)
 
 
 def _write_fixed(

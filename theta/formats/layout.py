@@ -12,6 +12,7 @@ import bisect
 import itertools
 import typing
 from collections.abc import Iterator
+from operator import attrgetter
 
 import msgspec
 
@@ -58,6 +59,8 @@ class Span(_Segment, frozen=True, tag=1):
     swap: int = 0
 
     def __post_init__(self) -> None:
+        if 0 <= self.start < self.stop and self.axes is None and self.swap == 0:
+            return
         _law(0 <= self.start < self.stop, "a span runs forward")
         _law(self.swap in _WORDS, "a word is of 2, 4, 8 or 16 bytes")
         axes = self.axes
@@ -138,10 +141,12 @@ class Layout(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     segments: tuple[Segment, ...]
 
     def __post_init__(self) -> None:
-        _law(sum(segment.size for segment in self.segments) == self.size, "segments fill the file")
-        for left, right in itertools.pairwise(self.segments):
-            _law(not (isinstance(left, Literal) and isinstance(right, Literal)), "literals merge")
-        _check_computed(self)
+        _law(sum(map(_size_of, self.segments)) == self.size, "segments fill the file")
+        literals = (place for place, s in enumerate(self.segments) if type(s) is Literal)
+        for left, right in itertools.pairwise(literals):
+            _law(left + 1 < right, "literals merge")
+        if any(type(segment) is Computed for segment in self.segments):
+            _check_computed(self)
 
     def placed(self) -> Iterator[tuple[int, Segment]]:
         """Yield each segment with its offset in the file."""
@@ -171,13 +176,15 @@ class Builder:
 
     def add(self, segment: Span | Scatter | Computed | Named) -> None:
         """Add any other segment."""
-        self._flush()
+        if self._run:
+            self._flush()
         self._grow(segment.size, literal=segment.size if isinstance(segment, Scatter) else 0)
         self._segments.append(segment)
 
     def build(self) -> Layout:
         """Return the layout; the builder is used up."""
-        self._flush()
+        if self._run:
+            self._flush()
         return Layout(self.size, tuple(self._segments))
 
     def _grow(self, size: int, *, literal: int) -> None:
@@ -187,13 +194,14 @@ class Builder:
             raise MalformedFile(f"more than {LITERAL_BYTES} bytes of the file belong to no tensor")
 
     def _flush(self) -> None:
-        if self._run:
-            self._segments.append(Literal(b"".join(self._run)))
-            self._run = []
+        self._segments.append(Literal(b"".join(self._run)))
+        self._run = []
 
 
+_size_of = attrgetter("size")
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic")
 _DECODER = msgspec.msgpack.Decoder(Layout)
+_SIZE = msgspec.msgpack.Decoder(tuple[int, msgspec.Raw])
 
 
 def encode_layout(layout: Layout) -> bytes:
@@ -209,6 +217,24 @@ def decode_layout(data: bytes | memoryview) -> Layout:
 
     Another version is a `ForeignRepository`: newer, not corrupt.
     """
+    try:
+        layout = _DECODER.decode(_body(data))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedRecord(f"not a layout: {error}") from None
+    if encode_layout(layout) != data:
+        raise MalformedRecord("a layout is not in canonical form")
+    return layout
+
+
+def layout_size(data: bytes | memoryview) -> int:
+    """Return the size of the file that a layout's bytes claim; the segments are not looked at."""
+    try:
+        return _SIZE.decode(_body(data))[0]
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise MalformedRecord(f"not a layout: {error}") from None
+
+
+def _body(data: bytes | memoryview) -> memoryview:
     if len(data) < 2 or data[0] != KIND_BYTE:
         raise MalformedRecord("the bytes are not a layout")
     if data[1] != VERSION:
@@ -216,13 +242,7 @@ def decode_layout(data: bytes | memoryview) -> Layout:
             f"a layout of version {data[1]} needs a newer theta",
             hint="pip install --upgrade theta-vcs",
         )
-    try:
-        layout = _DECODER.decode(memoryview(data)[2:])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedRecord(f"not a layout: {error}") from None
-    if encode_layout(layout) != data:
-        raise MalformedRecord("a layout is not in canonical form")
-    return layout
+    return memoryview(data)[2:]
 
 
 def _law(holds: bool, rule: str) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -124,8 +125,7 @@ class FileReader:
             raise ResourceError(f"{self.path} cannot be read: {error.strerror}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class FileSource:
+class FileSource(msgspec.Struct, frozen=True, gc=False):
     """A tensor whose bytes lie in one run of a file, from ``start``.
 
     ``swap`` is the width of the words that the file holds the other way round; 0 for none.
@@ -136,6 +136,11 @@ class FileSource:
     shape: tuple[int, ...]
     start: int
     swap: int = 0
+
+    @property
+    def run(self) -> tuple[FileReader, int] | None:
+        """Where the plain bytes lie as they are: the store reads neighbours in one go."""
+        return (self.file, self.start) if self.swap <= 1 else None
 
     def read_into(self, start: int, out: memoryview) -> None:
         """Fill ``out`` with plain bytes from ``start``."""

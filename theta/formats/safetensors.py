@@ -9,7 +9,8 @@ the file without gap or overlap. Any string is a legal name.
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
@@ -40,7 +41,7 @@ _Shape = Annotated[tuple[_Natural, ...], msgspec.Meta(max_length=64)]
 _LFS_POINTER = b"version https://git-lfs"
 
 
-class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """What the header says of one tensor."""
 
     dtype: str
@@ -50,6 +51,7 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 _HEADER = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ENTRY = msgspec.json.Decoder(_Entry)
+_ENTRIES = msgspec.json.Decoder(list[_Entry])
 _STRINGS = msgspec.json.Decoder(dict[str, str] | None)
 
 
@@ -70,9 +72,11 @@ class Safetensors:
         """Find the tensors; anything unsound is a `MalformedFile`."""
         header = _read_header(file)
         raw = _decode(file, header)
-        metadata = _typed(file, _STRINGS, raw.pop(METADATA, msgspec.Raw(b"null")), METADATA)
-        entries = {name: _typed(file, _ENTRY, value, name) for name, value in raw.items()}
-        _check_keys(file, header)
+        noted = bytes(raw.pop(METADATA, b""))
+        metadata = _typed(file, _STRINGS, noted or b"null", METADATA)
+        entries = _entries(file, raw)
+        once = _names_once(header, noted, entries.values())
+        _check_keys(file, (noted or b"{}") if once else header)
         start = LENGTH_BYTES + len(header)
         builder = Builder()
         builder.literal(len(header).to_bytes(LENGTH_BYTES, "little") + header)
@@ -176,7 +180,7 @@ def _decode(file: FileReader, header: bytes) -> dict[str, msgspec.Raw]:
         raise MalformedFile(f"{file.path.name} has a header that is not JSON: {error}") from None
 
 
-def _typed(file: FileReader, decoder: Any, raw: msgspec.Raw, name: str) -> Any:
+def _typed(file: FileReader, decoder: Any, raw: msgspec.Raw | bytes, name: str) -> Any:
     try:
         return decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -185,9 +189,33 @@ def _typed(file: FileReader, decoder: Any, raw: msgspec.Raw, name: str) -> Any:
         ) from None
 
 
+def _entries(file: FileReader, raw: Mapping[str, msgspec.Raw]) -> dict[str, _Entry]:
+    try:
+        found = _ENTRIES.decode(b"[" + b",".join(raw.values()) + b"]")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        # One by one, to say which is broken.
+        return {name: _typed(file, _ENTRY, value, name) for name, value in raw.items()}
+    return dict(zip(raw, found, strict=True))
+
+
+def _names_once(header: bytes, metadata: bytes, entries: Collection[_Entry]) -> bool:
+    """Say whether it is plain that a header names no key twice, those of the metadata aside.
+
+    What was read of it takes so many commas; a key that is named again takes one more. A comma in
+    a name hides nothing: then the header has too many.
+    """
+    members = len(entries) + bool(metadata)
+    commas = max(members - 1, 0) + metadata.count(b",")
+    # Three fields, two offsets, and the axes.
+    commas += sum(2 + 1 + max(len(entry.shape) - 1, 0) for entry in entries)
+    return header.count(b",") == commas
+
+
 def _check_keys(file: FileReader, header: bytes) -> None:
     # Only after the typed pass: it bounds what this one may build.
     def pairs(items: list[tuple[str, object]]) -> None:
+        if len(dict(items)) == len(items):
+            return
         seen = set()
         for key, _ in items:
             if key in seen:
@@ -223,17 +251,26 @@ def _in_file_order(
 
 
 def _nbytes(file: FileReader, name: str, entry: _Entry) -> int:
+    size = _size(entry.dtype, entry.shape)
+    if size is not None:
+        return size
     if entry.dtype not in _RANK:
         raise MalformedFile(
             f"{file.path.name} gives {_shown(name)} the unknown dtype {_shown(entry.dtype)}"
         )
-    row = dtype(entry.dtype)
-    if math.prod(entry.shape) % row.block:
-        raise MalformedFile(
-            f"{file.path.name} has {_shown(name)} of {row.name} and shape {list(entry.shape)}, "
-            f"which does not fill whole bytes"
-        )
-    return row.size_of(entry.shape)
+    raise MalformedFile(
+        f"{file.path.name} has {_shown(name)} of {entry.dtype} and shape {list(entry.shape)}, "
+        f"which does not fill whole bytes"
+    )
+
+
+@lru_cache(maxsize=1024)
+def _size(kind: str, shape: tuple[int, ...]) -> int | None:
+    """Return the bytes of a tensor; None where there can be no such tensor."""
+    if kind not in _RANK:
+        return None
+    row = dtype(kind)
+    return None if math.prod(shape) % row.block else row.size_of(shape)
 
 
 def _aliases(metadata: Mapping[str, str], tensors: Mapping[str, object]) -> dict[str, str]:

@@ -111,7 +111,8 @@ class Exporting(Opened):
         progress: Progress,
     ) -> list[str]:
         record = self.store.checkpoint(CheckpointId(entry.id))
-        tensors = {n: self.store.tensor(id_) for n, id_ in flatten(self.store, record.params)}
+        ids = dict(flatten(self.store, record.params))
+        tensors = dict(zip(ids, self.store.tensors(ids.values()), strict=True))
         folder = target.parent
         files = plan_files(self._model(record, tensors), format_, target.name, conversion)
         _check_free(folder, (file.name for file in files))

@@ -167,9 +167,8 @@ class Looking(Opened):
         """Yield the parameters of a checkpoint that match any glob, with their records."""
         matches = match_names(globs)
         _, record = self._checkpoint(commit, path)
-        for name, id_ in flatten(self.store, record.params):
-            if matches(name):
-                yield name, self.store.tensor(id_)
+        ids = {name: id_ for name, id_ in flatten(self.store, record.params) if matches(name)}
+        yield from zip(ids, self.store.tensors(ids.values()), strict=True)
 
     def tensor(self, commit: CommitId, path: str | None, name: str) -> Tensor:
         """Return one parameter's record; tied names are followed."""

@@ -5,7 +5,9 @@ the same file first, then the files that are named alike. Must not read values: 
 hints.
 """
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import PurePosixPath
 
 from theta.params import flatten
@@ -25,6 +27,7 @@ class Ancestry:
         self._store = store
         self._commits = commits
         self._leaves: dict[bytes, Mapping[str, TensorId]] = {}
+        self._listing = threading.Lock()
         self._made: dict[str, TreeEntry] = {}
         self._waiting: dict[str, TreeEntry] = {}
 
@@ -44,13 +47,15 @@ class Ancestry:
         """Return what gives, for a parameter of the file at ``path``, the tensors to try."""
         own = [entry for entries in self._commits if (entry := entries.get(path)) is not None]
         others = self._others(path)
+        if not own and not others:
+            return lambda _: ()
 
         def of(name: str) -> Sequence[Hint]:
             for group in (own, others):
-                found = [self._named(entry).get(name) for entry in group]
-                ids = list(dict.fromkeys(id_ for id_ in found if id_ is not None))
+                found = (self._named(entry).get(name) for entry in group)
+                ids = dict.fromkeys(id_ for id_ in found if id_ is not None)
                 if ids:
-                    return tuple(Base(id_) for id_ in ids[: max(len(own), 1)])
+                    return tuple(Base(id_) for id_ in islice(ids, max(len(own), 1)))
             return ()
 
         return of
@@ -69,10 +74,15 @@ class Ancestry:
 
     def named(self, id_: CheckpointId) -> Mapping[str, TensorId]:
         """Return a checkpoint's parameters by name."""
-        if id_ not in self._leaves:
-            record = self._store.checkpoint(id_)
-            self._leaves[id_] = dict(flatten(self._store, record.params))
-        return self._leaves[id_]
+        found = self._leaves.get(id_)
+        if found is None:
+            # Asked from any thread; all but one wait instead of listing the same.
+            with self._listing:
+                found = self._leaves.get(id_)
+                if found is None:
+                    record = self._store.checkpoint(id_)
+                    found = self._leaves[id_] = dict(flatten(self._store, record.params))
+        return found
 
     def _named(self, entry: TreeEntry) -> Mapping[str, TensorId]:
         return self.named(CheckpointId(entry.id)) if entry.kind == "checkpoint" else {}

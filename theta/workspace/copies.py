@@ -13,7 +13,7 @@ from theta.formats.layout import Span, decode_layout
 from theta.formats.reading import FileReader
 from theta.params import flatten
 from theta_store.errors import ThetaError
-from theta_store.ids import CheckpointId, ChunkId, TensorId
+from theta_store.ids import CheckpointId, ChunkId
 from theta_store.records import File, Tensor, TreeEntry
 from theta_store.store import Store, ranges_of
 
@@ -42,8 +42,7 @@ class Copies:
 
     def add(self, path: Path, entry: TreeEntry, file: File) -> None:
         """Add a file on disk that was one of a model's files when it was last looked at."""
-        record = self._store.checkpoint(CheckpointId(entry.id))
-        places = list(_places(self._store, file, dict(flatten(self._store, record.params))))
+        places = list(_places(self._store, entry, file))
         if places:
             reader = self._files.enter_context(FileReader(path))
             self._places |= {id_: (reader, start, stop) for id_, start, stop in places}
@@ -63,14 +62,19 @@ class Copies:
         return True
 
 
-def _places(
-    store: Store, file: File, leaves: dict[str, TensorId]
-) -> Iterator[tuple[ChunkId, int, int]]:
+def _places(store: Store, entry: TreeEntry, file: File) -> Iterator[tuple[ChunkId, int, int]]:
     """Yield the chunks that lie in one piece in a file, and where."""
-    for offset, segment in decode_layout(store.read_bytes(file.layout)).placed():
-        if not isinstance(segment, Span) or not segment.plain or segment.size < LEAST_BYTES:
-            continue
-        record = store.tensor(leaves[segment.name])
+    placed = decode_layout(store.read_bytes(file.layout)).placed()
+    large = [
+        (offset, segment)
+        for offset, segment in placed
+        if isinstance(segment, Span) and segment.plain and segment.size >= LEAST_BYTES
+    ]
+    if not large:
+        return
+    leaves = dict(flatten(store, store.checkpoint(CheckpointId(entry.id)).params))
+    records = store.tensors(leaves[segment.name] for _, segment in large)
+    for (offset, segment), record in zip(large, records, strict=True):
         for id_, start, stop in _chunks(record):
             if segment.start <= start and stop <= segment.stop and stop - start >= LEAST_BYTES:
                 at = offset + start - segment.start

@@ -42,6 +42,9 @@ class Taken:
     unread: set[str] = field(default_factory=set)
 
 
+# Progress is told no more often than for so much.
+TOLD_BYTES = 1 << 20
+
 HintsOf = Callable[[str], Hints]
 # The tensors of a file with this stat, by name; none where it has to be read.
 Known = Callable[[str, os.stat_result], Mapping[str, TensorId]]
@@ -96,7 +99,7 @@ def _take_file(
     scan = _scan(path, reader, taken)
     if scan is None:
         return _take_blob(putter, path, reader, progress)
-    stored = list(_put(putter, path, scan, progress, None if hints is None else hints(path)))
+    stored = _put(putter, path, scan, progress, None if hints is None else hints(path))
     record = _checkpoint(putter, scan, ((("", scan),)), {item.name: item.id for item in stored})
     return _entry(path, "checkpoint", record, reader)
 
@@ -168,12 +171,16 @@ def _put(
     putter: Putter, path: str, scan: Scan, progress: Progress, hints: Hints | None
 ) -> Iterator[StoredTensor]:
     crcs: dict[str, int] = {}
+    done = 0
     for stored in putter.put_tensors(scan.tensors.items(), crc=bool(scan.checks), hints=hints):
-        source = scan.tensors[stored.name]
-        progress.advance(_nbytes(source))
+        done += _nbytes(scan.tensors[stored.name])
+        if done >= TOLD_BYTES:
+            progress.advance(done)
+            done = 0
         if scan.checks:
             crcs[stored.name] = _combined(stored.checks)
         yield stored
+    progress.advance(done)
     try:
         verify_checks(scan, crcs, name=path)
     except MalformedFile as error:

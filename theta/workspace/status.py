@@ -3,7 +3,7 @@
 Owns the states of files and of their parameters. Must not read files: entries are given.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -50,11 +50,19 @@ class ParamReader:
         assert isinstance(record, Tensor)
         return record
 
+    def tensors(self, ids: Iterable[TensorId]) -> list[Tensor]:
+        """Return the records of tensors."""
+        return [self.tensor(id_) for id_ in ids]
+
     def params(self, id_: ParamsId) -> Params:
         """Return a node of a parameter tree."""
         record = self.records.record(id_)
         assert isinstance(record, Params)
         return record
+
+    def nodes(self, ids: Iterable[ParamsId]) -> list[Params]:
+        """Return nodes of a parameter tree."""
+        return [self.params(id_) for id_ in ids]
 
     def checkpoint(self, id_: CheckpointId) -> Checkpoint:
         """Return a checkpoint."""

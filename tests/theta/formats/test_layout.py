@@ -20,6 +20,7 @@ from theta.formats.layout import (
     Span,
     decode_layout,
     encode_layout,
+    layout_size,
 )
 from theta_store.errors import ForeignRepository, InvalidName, MalformedFile, MalformedRecord
 
@@ -102,6 +103,7 @@ def layouts(draw: st.DrawFn) -> Layout:
 def test_a_layout_survives_and_has_one_spelling(layout: Layout) -> None:
     encoded = encode_layout(layout)
     assert decode_layout(encoded) == layout
+    assert layout_size(encoded) == layout.size
     assert decode_layout(memoryview(encoded)) == layout
     assert encode_layout(decode_layout(encoded)) == encoded
 
@@ -174,6 +176,10 @@ def test_checksums_may_share_a_range_or_touch() -> None:
 def test_a_newer_layout_is_newer_not_corrupt() -> None:
     with pytest.raises(ForeignRepository, match="newer"):
         decode_layout(b"\x07\x02\x92\x00\x90")
+    with pytest.raises(ForeignRepository, match="newer"):
+        layout_size(b"\x07\x02\x92\x00\x90")
+    with pytest.raises(MalformedRecord):
+        layout_size(b"\x07\x01\x90")
 
 
 def test_a_name_that_is_not_utf8_is_refused() -> None:

@@ -138,6 +138,8 @@ LIES: Mapping[str, tuple[bytes, str]] = {
     "truncated data": (framed(HEAD, b"a"), "truncated: 2 tensor bytes are expected, 1 are there"),
     "data after": (framed(HEAD, b"abc"), "belong to no tensor: 2 tensor bytes are expected, 3"),
     "a name twice": (framed(TWICE, b"ab"), "names 'x' twice"),
+    "a name twice, once no tensor": (framed(b'{"x":5,' + HEAD[1:], b"ab"), "names 'x' twice"),
+    "a name twice, with a comma": (framed(TWICE.replace(b'"x"', b'"a,b"'), b"ab"), "twice"),
     "a name twice, escaped": (framed(TWICE.replace(b'"x"', b'"\\u0078"', 1), b"ab"), "twice"),
     "a field twice": (framed(HEAD.replace(b'"dtype"', b'"dtype":"I8","dtype"'), b"ab"), "twice"),
     "metadata twice": (framed(b'{"__metadata__":{},"__metadata__":{}}'), "twice"),
