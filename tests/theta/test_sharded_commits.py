@@ -1,4 +1,4 @@
-"""A sharded model of which some shards changed: the others are not read again."""
+"""A sharded model of which some shards changed: the others are neither read nor written again."""
 
 import json
 import os
@@ -135,3 +135,86 @@ def test_a_shard_that_moved_to_another_number_is_read(repo: Repo, ada: Author, m
     for number in range(SHARDS):
         assert load_file(out / _shard(number)).keys() == load_file(model / _shard(number)).keys()
         assert (out / _shard(number)).read_bytes() == (model / _shard(number)).read_bytes()
+
+
+@pytest.fixture
+def retrained(repo: Repo, ada: Author, model: Path) -> Path:
+    """On ``other`` shard 1 is another; main, where HEAD is, has the first ones."""
+    repo.switch("other", create=True)
+    kept = (model / _shard(1)).read_bytes()
+    _write(model, 1, 77)
+    repo.commit("retrained", author=ada)
+    repo.switch("main")
+    (model / _shard(1)).write_bytes(kept)
+    os.utime(model / _shard(1), (1_700_000_001,) * 2)
+    assert repo.status().files == ()
+    return model
+
+
+def _inodes(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_ino for path in folder.iterdir() if path.is_file()}
+
+
+def test_a_switch_writes_only_the_shards_that_differ(
+    repo: Repo, retrained: Path, read: dict[str, int]
+) -> None:
+    before = _inodes(retrained)
+    assert repo.switch("other").written == (_shard(1),)
+    after = _inodes(retrained)
+    assert {name for name in after if after[name] != before[name]} == {_shard(1)}
+    read.clear()
+    assert repo.status().files == ()
+    assert max(read.get(_shard(n), 0) for n in (0, 2)) < 10_000
+    out = retrained.parent / "out"
+    repo.export("other", out)
+    for number in range(SHARDS):
+        assert (out / _shard(number)).read_bytes() == (retrained / _shard(number)).read_bytes()
+
+
+def test_a_shard_that_is_named_is_restored_alone(repo: Repo, model: Path) -> None:
+    first = (model / _shard(1)).read_bytes()
+    for number in range(SHARDS):
+        _write(model, number, 50 + number)
+    mine = {n: (model / _shard(n)).read_bytes() for n in range(SHARDS)}
+    assert repo.restore([_shard(1)], dry_run=True).written == (_shard(1),)
+    assert repo.restore([_shard(1)]).written == (_shard(1),)
+    assert (model / _shard(1)).read_bytes() == first
+    assert all((model / _shard(n)).read_bytes() == mine[n] for n in (0, 2))
+    (state,) = repo.status().files
+    assert {param.name.split(".")[1] for param in state.params} == {"0", "2"}
+    repo.undo()
+    assert all((model / _shard(n)).read_bytes() == mine[n] for n in range(SHARDS))
+
+
+def test_a_shard_that_is_as_it_should_be_is_not_restored(repo: Repo, model: Path) -> None:
+    _write(model, 0, 50)
+    done = repo.restore([_shard(1)])
+    assert done.written == ()
+    assert not done.undoable
+
+
+def test_a_model_that_lost_a_shard_is_changed(repo: Repo, model: Path) -> None:
+    (model / _shard(2)).unlink()
+    states = {file.path: file.state for file in repo.status().files}
+    assert states == {INDEX: "changed", _shard(0): "added", _shard(1): "added"}
+
+
+def test_undo_brings_back_all_files_of_a_model_that_had_lost_one(repo: Repo, model: Path) -> None:
+    _write(model, 1, 77)
+    mine = {n: (model / _shard(n)).read_bytes() for n in (0, 1)}
+    (model / _shard(2)).unlink()
+    repo.restore(["."])
+    assert (model / _shard(1)).read_bytes() != mine[1]
+    assert (model / _shard(2)).is_file()
+    repo.undo()
+    assert all((model / _shard(n)).read_bytes() == mine[n] for n in mine)
+    assert not (model / _shard(2)).is_file()
+
+
+def test_a_shard_written_since_it_was_looked_at_is_written_again(
+    repo: Repo, retrained: Path
+) -> None:
+    wrong = np.zeros((ROWS, 100), np.float32)
+    save_file({"layers.0.w": wrong, "layers.0.b": wrong[0].copy()}, retrained / _shard(0))
+    repo.switch("other", force=True)
+    assert load_file(retrained / _shard(0))["layers.0.w"].any()

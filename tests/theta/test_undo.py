@@ -104,6 +104,10 @@ def _check(repo: Repo, step: str, number: int) -> None:
     assert _state(repo)[:2] == after[:2], step
     if clean:
         assert repo.store.refs.get(HEAD) == after[0].commit  # type: ignore[attr-defined]
+        assert _state(repo)[2] == after[2], step
+        repo.undo()
+        assert _state(repo)[2] == before[2], step
+        repo.redo()
 
 
 def test_operations_say_what_they_did() -> None:

@@ -5,7 +5,7 @@ says so, which undo takes back.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from theta.checkpoint import Reader, named_leaves, transplanted
@@ -13,7 +13,7 @@ from theta.params import match_names
 from theta.progress import SILENT, Progress
 from theta.repo.opened import Opened
 from theta.repo.values import Restored
-from theta.workspace import Entries, Present
+from theta.workspace import Entries, Parts, Present
 from theta.workspace import tracking as tracked
 from theta.workspace.status import ParamReader
 from theta_store.errors import UnknownFile, UnknownParameter, UnsavedChanges
@@ -22,12 +22,17 @@ from theta_store.store import HEAD, Hashing, Operation, Session
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """What will be written, what of the workspace that overwrites, and the parameters replaced."""
+class Rewrite:
+    """What will be written, what of the workspace that touches, and the parameters replaced.
+
+    ``parts`` are the paths that will be written; ``only`` restricts sharded models to some files.
+    """
 
     writes: Entries
     lost: Entries
+    parts: tuple[str, ...]
     params: tuple[str, ...] = ()
+    only: Parts = field(default_factory=dict)
 
 
 class Restoring(Opened):
@@ -45,6 +50,7 @@ class Restoring(Opened):
     ) -> Restored:
         """Write files as a commit has them; with ``params`` (globs), only those parameters.
 
+        Of a sharded model, the shards that are named; its index, or its folder, stands for all.
         Parameters go into the files as they are on disk now, saved or not; they must be there with
         the same dtype and shape. What is overwritten is stored first, for undo.
         """
@@ -52,31 +58,36 @@ class Restoring(Opened):
         wanted = [self.workspace.relative(cwd or self.root, path) for path in paths]
         chosen = self._chosen(commit, source, wanted)
 
-        def plan(putter: Session | Hashing) -> _Plan:
+        def plan(putter: Session | Hashing) -> Rewrite:
             present = self._look(putter, progress)
             if params:
                 return self._plan_params(putter, present, chosen, params, source)
-            return self._plan_files(present, chosen)
+            only = self._only(chosen, wanted)
+            return self._plan_files(present, chosen, only, self._reader_of(putter))
 
         def work(session: Session) -> Restored:
-            todo = plan(session)
-            saved = self._save(session, todo.lost) if todo.lost else None
-            if saved is not None:
-                summary = " ".join([*wanted, *(f"-p {glob}" for glob in params)])
-                operation = Operation(0, 0, "restore", summary, (), saved=saved, wrote=True)
-                # Before anything is overwritten: a crash in between loses nothing.
-                session.publish(operation, commits=[saved])
-            written = self.workspace.write(todo.writes, progress=progress)
-            return Restored(tuple(written), todo.params, undoable=saved is not None)
+            summary = " ".join([*wanted, *(f"-p {glob}" for glob in params)])
+            return self._rewrite(session, "restore", summary, plan(session), progress)
 
         if dry_run:
             todo = plan(self.store.hashing())
-            parts = self._parts(todo.writes) if not params else self._parts_here(todo.writes)
-            return Restored(parts, todo.params, undoable=bool(todo.lost))
+            return Restored(todo.parts, todo.params, undoable=bool(todo.lost))
         restored = self._retried(work)
         tracking = self.workspace.tracking
         self.workspace.set_tracking(tracked.returned(tracking, chosen))
         return restored
+
+    def _rewrite(
+        self, session: Session, verb: str, summary: str, todo: Rewrite, progress: Progress
+    ) -> Restored:
+        """Store what is there, say so, and write."""
+        saved = self._save(session, todo.lost) if todo.lost else None
+        if saved is not None:
+            operation = Operation(0, 0, verb, summary, (), saved=saved, wrote=True)
+            # Before anything is overwritten: a crash in between loses nothing.
+            session.publish(operation, commits=[saved])
+        written = self.workspace.write(todo.writes, only=todo.only, progress=progress)
+        return Restored(tuple(written), todo.params, undoable=saved is not None)
 
     def _chosen(self, commit: CommitId, source: str, wanted: Sequence[str]) -> Entries:
         chosen = {
@@ -98,15 +109,45 @@ class Restoring(Opened):
     def _parts_here(self, paths: Iterable[str]) -> tuple[str, ...]:
         return tuple(part for path in paths for part in self.workspace.parts_present(path))
 
-    def _plan_files(self, present: Present, chosen: Entries) -> _Plan:
-        blocked = self.workspace.in_the_way(present, chosen)
+    def _only(self, chosen: Entries, wanted: Sequence[str]) -> Parts:
+        """Return which shards are named, of the models that are not named as a whole."""
+        return {
+            path: frozenset(
+                part
+                for part in self.workspace.parts(path, entry)
+                if any(tracked.covers(w, part) for w in wanted)
+            )
+            for path, entry in chosen.items()
+            if not any(tracked.covers(w, path) for w in wanted)
+        }
+
+    def _plan_files(
+        self, present: Present, chosen: Entries, only: Parts, reader: Reader
+    ) -> Rewrite:
+        differing = self.workspace.unwritten(chosen, only, reader)
+        blocked = [p for p in self.workspace.in_the_way(present, chosen) if p in differing]
         if blocked:
             raise UnsavedChanges(
                 f"{blocked[0]} is not tracked and would be overwritten; nothing was changed",
                 hint=f"theta add {blocked[0]}, or move it away",
             )
         writes = {p: e for p, e in chosen.items() if present.entries.get(p) != e}
-        return _Plan(writes, {p: present.entries[p] for p in writes if p in present.entries})
+        own = set(self._parts(writes))
+        parts = tuple(part for part in differing if part in own)
+        lost = self._touched(present, writes) if parts else {}
+        return Rewrite(writes, lost, parts, only=only)
+
+    def _touched(self, present: Present, writes: Entries) -> Entries:
+        """Return the entries on disk that share a file with what is written.
+
+        Of a model one of whose shards is missing, each file is an entry of its own.
+        """
+        parts = set(self._parts(writes))
+        return {
+            path: entry
+            for path, entry in present.entries.items()
+            if not parts.isdisjoint(self.workspace.parts_present(path))
+        }
 
     # Parameters ---------------------------------------------------------------------------
 
@@ -117,7 +158,7 @@ class Restoring(Opened):
         chosen: Entries,
         globs: Sequence[str],
         source: str,
-    ) -> _Plan:
+    ) -> Rewrite:
         reader = self._reader_of(putter)
         writes, lost, names = {}, {}, []
         for path, donors in self._donors(chosen, globs, source).items():
@@ -131,7 +172,7 @@ class Restoring(Opened):
             names += [f"{path}::{name}" for name in donors]
             if made.id != now.id:
                 writes[path], lost[path] = made, now
-        return _Plan(writes, lost, tuple(names))
+        return Rewrite(writes, lost, self._parts_here(writes), tuple(names))
 
     def _donors(
         self, chosen: Entries, globs: Sequence[str], source: str

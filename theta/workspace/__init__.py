@@ -20,8 +20,8 @@ from theta.workspace import tracking as tracked
 from theta.workspace.ancestry import Ancestry
 from theta.workspace.checkout import (
     check_checkpoint,
-    file_sizes,
     part_path,
+    part_sizes,
     parts_of,
     remove_files,
     safe_path,
@@ -30,12 +30,14 @@ from theta.workspace.checkout import (
 from theta.workspace.items import Item, group
 from theta.workspace.notices import Notice, lines
 from theta.workspace.status import FileState, ParamState, Records, State, compare
+from theta.workspace.staying import staying
 from theta_store.errors import UnsavedChanges
 from theta_store.ids import CheckpointId, TensorId, TreeId
 from theta_store.records import TreeEntry
 from theta_store.store import Putter, Store
 
 if TYPE_CHECKING:
+    from theta.checkpoint import Reader
     from theta.workspace.copies import Copies
     from theta.workspace.drafts import Drafts
     from theta.workspace.snapshot import Known, Taken
@@ -46,6 +48,7 @@ __all__ = [
     "FileState",
     "Move",
     "ParamState",
+    "Parts",
     "Present",
     "State",
     "Workspace",
@@ -56,6 +59,8 @@ CACHE_FILE = "stat-cache"
 DRAFT_FILE = "draft"
 
 Entries = Mapping[str, TreeEntry]
+# Paths of files by the path of the entry that they belong to.
+Parts = Mapping[str, frozenset[str]]
 # One of the stat cache's questions.
 Ask = Callable[[str, os.stat_result], TreeEntry | None]
 
@@ -115,13 +120,18 @@ class Workspace:
         """Return the paths of the files that an entry stands for."""
         return parts_of(self._store, path, entry)
 
+    def _parts_here(self, path: str, entry: TreeEntry) -> tuple[str, ...]:
+        # A model of which some shards were restored is on disk, but in no tree.
+        stored = entry.kind != "checkpoint" or self._store.has(entry.id)
+        return self.parts(path, entry) if stored else self.parts_present(path)
+
     def parts_present(self, path: str) -> tuple[str, ...]:
         """Return the files on disk that make one item with the file at ``path``."""
         return group(self.root, [path])[0].parts
 
     def file_size(self, entry: TreeEntry) -> int:
         """Return the bytes of the files that an entry stands for."""
-        return file_sizes(self._store, entry)
+        return sum(part_sizes(self._store, entry.name, entry).values())
 
     def tracked_paths(self, head: Entries) -> list[str]:
         """Return the tracked files that are on disk."""
@@ -235,7 +245,7 @@ class Workspace:
         kept = {part for path, entry in target.items() for part in self.parts(path, entry)}
         # Files of a changed model that its new version does not have go as well.
         stale = {**gone, **{p: head[p] for p in changed if p in head}}
-        old = {part for path, entry in stale.items() for part in self.parts(path, entry)}
+        old = {part for path, entry in stale.items() for part in self._parts_here(path, entry)}
         return Move(writes, tuple(sorted(old - kept)), tuple(changed))
 
     def _bring_back(self, paths: Iterable[str]) -> None:
@@ -248,29 +258,81 @@ class Workspace:
         return Drafts(self.root, self._private / DRAFT_FILE, self._store)
 
     def write(
-        self, entries: Entries, *, drafts: "Drafts | None" = None, progress: Progress = SILENT
+        self,
+        entries: Entries,
+        *,
+        only: Parts | None = None,
+        drafts: "Drafts | None" = None,
+        progress: Progress = SILENT,
     ) -> list[str]:
         """Write entries to disk, each file atomically, and remember them in the stat cache.
 
-        ``drafts`` has a file that is begun.
+        A shard that is on disk already as its model has it is left as it is. ``only`` restricts
+        some entries to some of their files; ``drafts`` has a file that is begun. Return the paths
+        that were written.
         """
         self._check_paths(entries)
-        progress.begin("writing", sum(file_sizes(self._store, e) for e in entries.values()))
         cache = StatCache.load(self._private / CACHE_FILE)
+        wanted = {path: self._wanted(path, entry, only) for path, entry in entries.items()}
+        todo = {p: self._differing(cache, p, e, wanted[p]) for p, e in entries.items()}
+        progress.begin("writing", self._bytes_of(entries, todo))
         written: list[str] = []
         begun = {} if drafts is None else drafts.by_part
         for path, entry in entries.items():
-            with self._lent(cache, [path]):
-                parts = write_entry(
-                    self._store, self.root, path, entry, drafts=begun, progress=progress
+            with self._lent(cache, [path] if todo[path] else []):
+                written += write_entry(
+                    self._store,
+                    self.root,
+                    path,
+                    entry,
+                    only=todo[path],
+                    drafts=begun,
+                    progress=progress,
                 )
-            written += parts
-            for part in parts:
+            for part in wanted[path]:
                 status = (self.root / part).stat()
                 cache.put(_key(path, part), status, entry)
-        if written:
+        if entries:
             cache.save()
         return written
+
+    def unwritten(self, entries: Entries, only: Parts, reader: "Reader") -> tuple[str, ...]:
+        """Return the paths that `write` would write; ``reader`` has what is on disk."""
+        cache = StatCache.load(self._private / CACHE_FILE)
+        found: list[str] = []
+        for path, entry in entries.items():
+            wanted = self._wanted(path, entry, only)
+            found += self._differing(cache, path, entry, wanted, reader)
+        return tuple(found)
+
+    def _wanted(self, path: str, entry: TreeEntry, only: Parts | None) -> list[str]:
+        parts = self.parts(path, entry)
+        return [p for p in parts if only is None or path not in only or p in only[path]]
+
+    def _differing(
+        self,
+        cache: StatCache,
+        path: str,
+        entry: TreeEntry,
+        wanted: Iterable[str],
+        reader: "Reader | None" = None,
+    ) -> list[str]:
+        """Return which of these files of an entry are not on disk as it has them."""
+        there = staying(
+            self._store, path, entry, lambda part: self._seen(cache, path, part), reader
+        )
+        return [part for part in wanted if part not in there]
+
+    def _bytes_of(self, entries: Entries, parts: Mapping[str, Iterable[str]]) -> int:
+        sizes = {path: part_sizes(self._store, path, entry) for path, entry in entries.items()}
+        return sum(sizes[path][part] for path, found in parts.items() for part in found)
+
+    def _seen(self, cache: StatCache, path: str, part: str) -> TreeEntry | None:
+        try:
+            status = safe_path(self.root, part).stat()
+        except OSError:
+            return None
+        return cache.get(_key(path, part), status)
 
     def lent(self, paths: Iterable[str]) -> AbstractContextManager[None]:
         """Let the store read chunks of these models from their files, where nothing has changed."""
@@ -301,7 +363,8 @@ class Workspace:
         """Write entries without remembering them: these files are not the workspace's."""
         self.root.mkdir(parents=True, exist_ok=True)
         self._check_paths(entries)
-        progress.begin("writing", sum(file_sizes(self._store, e) for e in entries.values()))
+        parts = {path: self.parts(path, entry) for path, entry in entries.items()}
+        progress.begin("writing", self._bytes_of(entries, parts))
         written: list[str] = []
         for path, entry in entries.items():
             written += write_entry(self._store, self.root, path, entry, progress=progress)
@@ -423,6 +486,9 @@ class Workspace:
                 return None
             found[part] = entry
         first = found[item.path]
+        if first.kind == "checkpoint" and item.is_lone_index:
+            # It was the model's while all shards were there.
+            return None
         whole = len(item.parts) > 1 and first.kind == "checkpoint"
         if whole and any(entry != first for entry in found.values()):
             return None

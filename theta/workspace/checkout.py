@@ -4,11 +4,11 @@ Owns the files of an entry, each written whole or not at all, and the paths that
 Must not decide which files to write, nor know refs.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from theta.formats.layout import decode_layout
+from theta.formats.layout import layout_size
 from theta.formats.writing import FileWriter
 from theta.params import flatten
 from theta.progress import Progress
@@ -66,12 +66,14 @@ def parts_of(store: Store, path: str, entry: TreeEntry) -> tuple[str, ...]:
     return tuple(part_path(path, file) for file in record.files)
 
 
-def file_sizes(store: Store, entry: TreeEntry) -> int:
-    """Return the bytes of the files that an entry stands for."""
+def part_sizes(store: Store, path: str, entry: TreeEntry) -> dict[str, int]:
+    """Return the bytes of the files that an entry stands for, by path."""
     if entry.kind != "checkpoint":
-        return store.blob(BlobId(entry.id)).size
+        return {path: store.blob(BlobId(entry.id)).size}
     record = store.checkpoint(CheckpointId(entry.id))
-    return sum(decode_layout(store.read_bytes(file.layout)).size for file in record.files)
+    return {
+        part_path(path, file): layout_size(store.read_bytes(file.layout)) for file in record.files
+    }
 
 
 def write_entry(
@@ -81,19 +83,21 @@ def write_entry(
     entry: TreeEntry,
     *,
     progress: Progress,
-    only: frozenset[str] | None = None,
+    only: Collection[str] | None = None,
     drafts: Mapping[str, Draft] | None = None,
 ) -> list[str]:
     """Write the files of an entry, each atomically; return their paths.
 
-    ``only`` restricts to some of a model's files; ``drafts`` are files that were begun, by path.
+    ``only`` restricts to some of its files; ``drafts`` are files that were begun, by path.
     """
+    if only is not None and not only:
+        return []
     if entry.kind == "blob":
         _write_blob(store, safe_path(root, path), store.blob(BlobId(entry.id)), entry, progress)
         return [path]
     record = store.checkpoint(CheckpointId(entry.id))
     ids = dict(flatten(store, record.params))
-    tensors = {name: store.tensor(id_) for name, id_ in ids.items()}
+    tensors = dict(zip(ids, store.tensors(ids.values()), strict=True))
     written = []
     for file in record.files:
         part = part_path(path, file)

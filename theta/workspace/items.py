@@ -18,6 +18,11 @@ class Item:
     path: str
     parts: tuple[str, ...]
 
+    @property
+    def is_lone_index(self) -> bool:
+        """Whether it is the index of a model some of whose shards are missing."""
+        return self.path.endswith(INDEX_SUFFIX) and len(self.parts) == 1
+
 
 def group(root: Path, paths: Iterable[str]) -> list[Item]:
     """Return the items that these files make; shards follow their index even if not listed.

@@ -183,3 +183,34 @@ def test_from_python(two: Shell) -> None:
         two.save(a=np.zeros(1, np.float32), b=1)
         with pytest.raises(UsageError):
             repo.restore(["m.safetensors"], source="other", params=["a"])
+
+
+def test_redo_writes_again_what_undo_took_back(two: Shell) -> None:
+    two.save(a=5, b=6)
+    two("restore", "--source", "other", "-p", "b", "m.safetensors")
+    two("restore", "--source", "other", "m.safetensors")
+    for _ in range(2):
+        two("undo")
+        assert two.load() == {"a": 5, "b": 20}
+        two("undo")
+        assert two.load() == {"a": 5, "b": 6}
+        two("redo")
+        assert two.load() == {"a": 5, "b": 20}
+        two("redo")
+        assert two.load() == {"a": 10, "b": 20}
+
+
+def test_redo_leaves_what_was_changed_since(two: Shell) -> None:
+    two("restore", "--source", "other", "-p", "b", "m.safetensors")
+    two("undo")
+    two.save(a=7, b=8)
+    assert "m.safetensors" in two("redo").err
+    assert two.load() == {"a": 7, "b": 8}
+
+
+def test_undo_of_a_redo_brings_back_what_force_overwrote(two: Shell) -> None:
+    two.save(a=5, b=6)
+    two("reset", "--hard", "other")
+    for verb, value in [("undo", 5), ("redo", 10), ("undo", 5), ("redo", 10), ("undo", 5)]:
+        two(verb)
+        assert two.load()["a"] == value

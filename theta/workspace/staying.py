@@ -1,0 +1,75 @@
+"""Files of a sharded model that need not be written: on disk they are what they would become.
+
+Owns the comparison of two states of a model, file by file. Must not read any file: what lies on
+disk is known from the stat cache.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from theta.checkpoint import Reader
+from theta.formats.layout import Scatter, Span, decode_layout
+from theta.params import flatten
+from theta.workspace.checkout import part_path
+from theta_store.errors import MissingObject
+from theta_store.ids import CheckpointId, RecordId, TensorId
+from theta_store.records import File, TreeEntry
+from theta_store.store import Store
+
+# What the file at a path was when it was last looked at; None where it has changed since.
+Seen = Callable[[str], TreeEntry | None]
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What the bytes of a model's files follow from."""
+
+    files: Mapping[str, File]
+    tensors: Mapping[str, TensorId]
+
+    @classmethod
+    def of(cls, reader: Reader, path: str, id_: RecordId) -> "_Model":
+        record = reader.checkpoint(CheckpointId(id_))
+        files = {part_path(path, file): file for file in record.files}
+        return cls(files, dict(flatten(reader, record.params)))
+
+    def has(self, part: str, names: frozenset[str], other: "_Model") -> bool:
+        """Say whether another model's file at a path, made of these tensors, is this one's too."""
+        return self.files[part] == other.files.get(part) and all(
+            self.tensors[name] == other.tensors.get(name) for name in names
+        )
+
+
+def staying(
+    store: Store, path: str, entry: TreeEntry, seen: Seen, reader: Reader | None = None
+) -> frozenset[str]:
+    """Return the paths of a sharded model's files that are on disk as ``entry`` has them.
+
+    ``reader`` has the records of what was seen, where the store need not have them.
+    """
+    if entry.kind != "checkpoint" or len(store.checkpoint(CheckpointId(entry.id)).files) == 1:
+        return frozenset()
+    model = _Model.of(store, path, entry.id)
+    before: dict[RecordId, _Model] = {}
+    found = set()
+    for part, file in model.files.items():
+        was = seen(part)
+        if was is None or (was.kind, was.executable) != (entry.kind, entry.executable):
+            continue
+        if was.id not in before:
+            before[was.id] = _before(reader or store, path, was.id)
+        if model.has(part, _names(store, file), before[was.id]):
+            found.add(part)
+    return frozenset(found)
+
+
+def _before(reader: Reader, path: str, id_: RecordId) -> _Model:
+    try:
+        return _Model.of(reader, path, id_)
+    except MissingObject:
+        return _Model({}, {})
+
+
+def _names(store: Store, file: File) -> frozenset[str]:
+    segments = decode_layout(store.read_bytes(file.layout)).segments
+    return frozenset(s.name for s in segments if isinstance(s, Span | Scatter))
