@@ -39,6 +39,7 @@ VERBS = {
     "fsck": "fsck",
     "gc": "gc",
     "diff": "diff",
+    "apply": "apply",
     "merge": "merge",
     "compose": "compose",
     "cherry-pick": "cherry_pick",
@@ -60,7 +61,7 @@ HIDDEN = frozenset({"track"})
 # Verbs that may move many tensors.
 MOVING = frozenset(
     {"commit", "restore", "switch", "checkout", "merge", "export", "repack", "reset"}
-    | {"cherry-pick", "compose", "revert", "stats"}
+    | {"apply", "cherry-pick", "compose", "revert", "stats"}
 )
 TALK = frozenset({"quiet", "verbose"})
 EXITS = (

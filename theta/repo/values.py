@@ -122,6 +122,21 @@ class Restored:
 
 
 @dataclass(frozen=True)
+class Applied:
+    """The checkpoint that took an update, its parameters that changed, and the update's rank.
+
+    ``base_model`` is what the update says it was trained on; empty where it does not.
+    ``stored_bytes`` are what it takes in the store.
+    """
+
+    path: str
+    params: tuple[str, ...]
+    rank: int
+    base_model: str
+    stored_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class Undone:
     """An operation taken back or brought again, and what became of the files.
 

@@ -3,6 +3,7 @@
 Owns the class `Repo`, which joins the verbs of this package. Must not hold a verb of its own.
 """
 
+from theta.repo.applying import Applying
 from theta.repo.blaming import Blaming
 from theta.repo.care import Care
 from theta.repo.committing import Committing
@@ -13,7 +14,6 @@ from theta.repo.looking import Looking
 from theta.repo.moving import Moving
 from theta.repo.picking import Picking
 from theta.repo.repacking import Repacking
-from theta.repo.restoring import Restoring
 from theta.repo.searching import Searching
 from theta.repo.statistics import Informed
 from theta.repo.tracking import Tracking
@@ -31,7 +31,7 @@ class Repo(
     Comparing,
     Composing,
     Moving,
-    Restoring,
+    Applying,
     Undoing,
     Exporting,
     Repacking,
