@@ -10,7 +10,7 @@ weight is kept as inputs × outputs, and for embeddings.
 
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,13 @@ _CONFIG_BYTES = 1 << 20
 _ROOT = "base_model.model."
 # With or without the adapter's own name, which older versions of PEFT kept.
 _FACTOR = re.compile(r"(.+)\.lora_(embedding_)?([AB])(?:\.(?!weight$)[^.]+)?(?:\.weight)?")
+MOST_RANK = 512
+# A name that a stranger wrote is shown no longer than this.
+SHOWN_LETTERS = 100
+# More outer modules than this no checkpoint lacks.
+MOST_DROPPED = 4
+# Initialisations that leave the model as it is; all others take a part of it into the factors.
+_INITS = frozenset({"gaussian", "eva", "orthogonal"})
 _PLAIN_PATTERN = re.compile(r"\^?[A-Za-z0-9_.]+\$?")
 
 
@@ -46,6 +53,9 @@ class _Config(msgspec.Struct, frozen=True):
     lora_bias: bool = False
     alpha_pattern: dict[str, float] = {}
     layer_replication: list[list[int]] | None = None
+    target_parameters: list[str] | None = None
+    alora_invocation_tokens: list[int] | None = None
+    init_lora_weights: bool | str | None = True
     base_model_name_or_path: str | None = None
 
 
@@ -88,10 +98,17 @@ class LowRank:
         return (inner, outer) if self.transposed else (outer, inner)
 
     def factors(self, scale: float = 1.0) -> tuple["Factor", "Factor"]:
-        """Return left (rows × r) and right (r × columns), ``scale`` times the scale in the left."""
+        """Return left (rows × r) and right (r × columns), ``scale`` times the scale in the left.
+
+        What is no finite number is a `UsageError`.
+        """
         inner, outer = _matrix(self.inner), _matrix(self.outer)
         left, right = (inner.T, outer.T) if self.transposed else (outer, inner)
-        return Factor.of(left * np.float32(self.scale * scale)), Factor.of(right)
+        with np.errstate(all="ignore"):
+            left, right = _balanced(left * np.float32(self.scale * scale), right)
+        if not (np.isfinite(left).all() and np.isfinite(right).all()):
+            raise UsageError("the adapter has NaN or infinity in it, or its scale is too large")
+        return Factor.of(left), Factor.of(right)
 
 
 @dataclass(frozen=True)
@@ -115,12 +132,14 @@ class Adapter:
         own = [*self.added, *self.replaced]
         for move in _moves(own, names):
             found = {name: move(name) for name in own}
-            if found.keys() and all(place in names for place in found.values()):
+            # Two updates of one parameter would be one too few.
+            apart = len(set(found.values())) == len(found)
+            if apart and all(place in names for place in found.values()):
                 return found
         gone = [name for name in own if name not in names]
         more = f" and {len(gone) - SHOWN} more" if len(gone) > SHOWN else ""
         raise UsageError(
-            f"the adapter is for another model: there is no {', '.join(gone[:SHOWN])}{more}",
+            f"the adapter is for another model: there is no {_some(gone)}{more}",
             hint=f"it was made for {self.base_model}" if self.base_model else "",
         )
 
@@ -143,10 +162,14 @@ def _config(path: Path) -> _Config:
         data = reader.read(0, min(reader.size, _CONFIG_BYTES))
     try:
         config = msgspec.json.decode(data, type=_Config)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedFile(f"{path}: {error}") from None
+    init = config.init_lora_weights
     unknown = {
-        f"an adapter of type {config.peft_type}": config.peft_type != "LORA",
+        f"an adapter of type {shown(config.peft_type)}": config.peft_type != "LORA",
+        f"a LoRA that began as {shown(str(init))}": isinstance(init, str) and init not in _INITS,
+        "a LoRA that wakes at certain tokens": bool(config.alora_invocation_tokens),
+        "a LoRA of parameters that are no module's": bool(config.target_parameters),
         "DoRA": config.use_dora,
         "a LoRA with a bias of its own": config.lora_bias,
         "layer_replication": config.layer_replication is not None,
@@ -179,29 +202,38 @@ def _adapter(config: _Config, tensors: Mapping[str, Source]) -> Adapter:
         found = _FACTOR.fullmatch(name)
         if found is not None:
             module, embedding, side = found.groups()
-            halves.setdefault(module, {})[side] = source
+            if side in halves.setdefault(module, {}):
+                raise UsageError(f"the file has several adapters for {shown(module)}")
+            halves[module][side] = source
             if embedding:
                 embeddings.add(module)
         elif ".lora_" in name:
-            raise UsageError(f"the adapter has {key!r}, which cannot be applied")
+            raise UsageError(f"the adapter has {shown(key)}, which cannot be applied")
         else:
             replaced[name.replace(".base_layer.", ".")] = source
     added = {}
     for module, half in halves.items():
         turned = module in embeddings or config.fan_in_fan_out
         added[f"{module}.weight"] = _low_rank(config, module, half, turned=turned)
-    return Adapter(config.base_model_name_or_path or "", added, replaced)
+    if not added and not replaced:
+        raise UsageError("the adapter's file has no tensors in it")
+    return Adapter(shown(config.base_model_name_or_path or ""), added, replaced)
 
 
 def _low_rank(config: _Config, module: str, half: Mapping[str, Source], *, turned: bool) -> LowRank:
+    name = shown(module)
     if half.keys() != {"A", "B"}:
-        raise MalformedFile(f"the adapter has only one factor for {module}")
+        raise MalformedFile(f"the adapter has only one factor for {name}")
     inner, outer = half["A"], half["B"]
-    if len(inner.shape) < 2 or len(outer.shape) < 2 or inner.shape[0] != outer.shape[1]:
-        raise MalformedFile(f"the adapter's factors for {module} do not fit")
+    # B of a convolution has a kernel of one element.
+    fit = len(inner.shape) >= 2 and outer.shape[1:2] == inner.shape[:1]
+    if not fit or math.prod(outer.shape[2:]) != 1:
+        raise MalformedFile(f"the adapter's factors for {name} do not fit")
     if any(not is_computable(dtype(side.dtype)) for side in (inner, outer)):
-        raise UsageError(f"the adapter's factors for {module} are no floating-point numbers")
+        raise UsageError(f"the adapter's factors for {name} are no floating-point numbers")
     rank = inner.shape[0]
+    if not 1 <= rank <= MOST_RANK:
+        raise UsageError(f"the adapter's update of {name} has rank {rank}, not 1 to {MOST_RANK}")
     alpha = _alpha(config, module)
     return LowRank(inner, outer, alpha / (math.sqrt(rank) if config.use_rslora else rank), turned)
 
@@ -211,7 +243,7 @@ def _alpha(config: _Config, module: str) -> float:
     for pattern, alpha in config.alpha_pattern.items():
         if not _PLAIN_PATTERN.fullmatch(pattern):
             # A stranger's regular expression may take for ever.
-            raise UsageError(f"alpha_pattern {pattern!r} is no plain name of a module")
+            raise UsageError(f"alpha_pattern {shown(pattern)} is no plain name of a module")
         name = pattern.removeprefix("^").removesuffix("$")
         if module == name or (not pattern.startswith("^") and module.endswith(f".{name}")):
             return alpha
@@ -221,7 +253,7 @@ def _alpha(config: _Config, module: str) -> float:
 def _moves(own: Collection[str], names: Collection[str]) -> Iterator["_Move"]:
     yield _Move()
     first = next(iter(own), "")
-    for depth in range(1, first.count(".")):
+    for depth in range(1, min(first.count("."), MOST_DROPPED + 1)):
         yield _Move(drop=depth)
     for name in names:
         if name.endswith(f".{first}"):
@@ -237,6 +269,31 @@ class _Move:
 
     def __call__(self, name: str) -> str:
         return self.prefix + name.split(".", self.drop)[-1]
+
+
+def shown(text: str) -> str:
+    """Return what a stranger wrote as it may be printed: short, and without control characters."""
+    plain = "".join(letter if letter.isprintable() else "?" for letter in text[:SHOWN_LETTERS])
+    return plain + ("…" if len(text) > SHOWN_LETTERS else "")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(shown, names[:SHOWN])) or "such parameter"
+
+
+def _balanced(
+    left: NDArray[np.float32], right: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the same product of factors whose largest elements are alike in each component.
+
+    The form keeps a row of the left one, and a column of the right one, relative to its largest
+    element. Powers of two take nothing from what they multiply.
+    """
+    largest = np.abs(left).max(axis=0, initial=0), np.abs(right).max(axis=1, initial=0)
+    usable = (largest[0] > 0) & (largest[1] > 0) & np.isfinite(largest[0] * largest[1])
+    ratio = np.where(usable, largest[1], 1) / np.where(usable, largest[0], 1)
+    step = np.exp2(np.rint(np.log2(ratio) / 2)).astype(np.float32)
+    return left * step, right / step[:, None]
 
 
 def _matrix(source: Source) -> NDArray[np.float32]:

@@ -4,7 +4,8 @@ Owns what it takes for tensors to fit a layout, and the records that put them th
 refs, the workspace, nor why tensors are exchanged.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from theta.formats import format_by_id
@@ -12,7 +13,7 @@ from theta.params import build_params, flatten
 from theta_store.errors import UsageError
 from theta_store.ids import CheckpointId, ParamsId, TensorId
 from theta_store.records import Checkpoint, File, Params, Tensor, TreeEntry
-from theta_store.store import Putter
+from theta_store.store import Putter, Store
 
 SHOWN = 5
 
@@ -87,7 +88,7 @@ def transplanted(
     wrong = [f"{name} is not in it" for name in donors if name not in old]
     for name, donor in donors.items():
         if name in old and not same_spec(reader, old[name], donor):
-            here, there = _spelled(reader, old[name]), _spelled(reader, donor)
+            here, there = (spelled(*_spec(reader.tensor(id_))) for id_ in (old[name], donor))
             wrong.append(f"{name} is {here} there, not {there}")
     for alias, name in record.aliases.items():
         if new[alias] != new[name]:
@@ -100,9 +101,50 @@ def transplanted(
     return in_layout(putter, entry, record, new)
 
 
-def _spelled(reader: Reader, id_: TensorId) -> str:
-    dtype, shape = _spec(reader.tensor(id_))
+def spelled(dtype: str, shape: Sequence[int]) -> str:
+    """Return a tensor's dtype and shape as people read them."""
     return f"{dtype} {'×'.join(map(str, shape)) or 'scalar'}"
+
+
+def exchanged(
+    store: Store,
+    putter: Putter,
+    now: TreeEntry,
+    other: TreeEntry,
+    taken: Collection[str],
+) -> TreeEntry | None:
+    """Return the entry of a model that takes some files, by their paths in it, of another one.
+
+    None where that is no model: they are not cut into files of the same names, or the files that
+    come together have a parameter twice.
+    """
+    if now.kind != "checkpoint" or other.kind != "checkpoint":
+        return None
+    sides = [store.checkpoint(CheckpointId(entry.id)) for entry in (now, other)]
+    names = [dict(flatten(store, side.params)) for side in sides]
+    files, leaves, aliases = [], dict[str, TensorId](), dict[str, str]()
+    for pair in itertools.zip_longest(*(side.files for side in sides)):
+        if None in pair or pair[0].path != pair[1].path:
+            return None
+        side = 1 if pair[1].path in taken else 0
+        own = {name: names[side][name] for name in named_in(store, pair[side])}
+        if leaves.keys() & own.keys():
+            return None
+        files.append(pair[side])
+        leaves |= own
+        aliases |= {a: name for a, name in sides[side].aliases.items() if name in own}
+    params = build_params(leaves, putter)
+    made = Checkpoint(sides[0].format, sides[0].format_version, tuple(files), params, aliases)
+    id_ = CheckpointId(putter.put_record(made))
+    return TreeEntry(now.name, "checkpoint", id_, now.executable)
+
+
+def named_in(store: Store, file: File) -> frozenset[str]:
+    """Return the parameters that have bytes in a file."""
+    from theta.formats.layout import Scatter, Span, decode_layout
+
+    segments = decode_layout(store.read_bytes(file.layout)).segments
+    return frozenset(s.name for s in segments if isinstance(s, Span | Scatter))
 
 
 def composed(

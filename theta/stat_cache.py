@@ -55,6 +55,7 @@ class StatCache:
         self._path = path
         self._seen = seen
         self._clock = clock
+        self.loaded_ns = clock()
 
     @classmethod
     def load(cls, path: Path, *, clock: Callable[[], int] = time.time_ns) -> Self:
@@ -85,11 +86,17 @@ class StatCache:
             return None
         return TreeEntry(seen.name, seen.kind, RecordId(seen.id), seen.executable)
 
-    def put(self, path: str, status: os.stat_result, entry: TreeEntry) -> None:
-        """Remember what a file with this stat was."""
+    def put(
+        self, path: str, status: os.stat_result, entry: TreeEntry, *, since: int | None = None
+    ) -> None:
+        """Remember what a file with this stat was, when its bytes began to be looked at.
+
+        None: now, for files that were written.
+        """
         if entry.kind != "tree":
+            when = self._clock() if since is None else since
             self._seen[path] = _Seen(
-                *_stat(status), self._clock(), entry.name, entry.kind, entry.id, entry.executable
+                *_stat(status), when, entry.name, entry.kind, entry.id, entry.executable
             )
 
     def drop(self, path: str) -> None:

@@ -1,6 +1,7 @@
 """``adapter``: PEFT's folders, read as what they say of a model's parameters."""
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def write(folder: Path, tensors: Mapping[str, Tensor], **config: Any) -> Path:
     return folder
 
 
-def _pair(key: str = KEY, inner: Tensor = A, outer: Tensor = B) -> dict[str, Tensor]:
+def _pair(inner: Tensor = A, outer: Tensor = B, key: str = KEY) -> dict[str, Tensor]:
     return {f"{key}.lora_A.weight": inner, f"{key}.lora_B.weight": outer}
 
 
@@ -97,7 +98,7 @@ def test_torchs_own_files_are_read_without_running_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("prefix", ["model.", "", "transformer.model."])
 def test_a_checkpoint_may_have_modules_fewer_or_more(tmp_path: Path, prefix: str) -> None:
-    folder = write(tmp_path / "a", _pair() | _pair(KEY.replace("q_proj", "k_proj")))
+    folder = write(tmp_path / "a", _pair() | _pair(key=KEY.replace("q_proj", "k_proj")))
     names = {f"{prefix}layers.0.{kind}_proj.weight" for kind in "qkv"}
     with open_adapter(folder) as adapter:
         placed = adapter.placed(names)
@@ -124,6 +125,19 @@ def test_another_models_adapter_is_refused(tmp_path: Path) -> None:
         (_pair(outer=torch.ones(16, 5)), {}, MalformedFile, "do not fit"),
         (_pair(inner=torch.ones(4, 8, dtype=torch.int32)), {}, UsageError, "no floating-point"),
         ({f"{KEY}.lora_magnitude_vector": A}, {}, UsageError, "magnitude"),
+        (_pair(outer=torch.ones(16, 4, 3)), {}, MalformedFile, "do not fit"),
+        (_pair(torch.ones(0, 8), torch.ones(16, 0)), {}, UsageError, "rank 0"),
+        (_pair(torch.ones(600, 8), torch.ones(16, 600)), {}, UsageError, "rank 600"),
+        ({}, {}, UsageError, "no tensors"),
+        (_pair(), {"init_lora_weights": "pissa_niter_4"}, UsageError, "pissa"),
+        (_pair(), {"alora_invocation_tokens": [1]}, UsageError, "wakes"),
+        (_pair(), {"target_parameters": ["w"]}, UsageError, "no module"),
+        (
+            {**_pair(), f"{KEY}.lora_A.other.weight": A},
+            {},
+            UsageError,
+            "several adapters",
+        ),
     ],
 )
 def test_what_cannot_be_applied_is_named(
@@ -144,4 +158,49 @@ def test_a_folder_without_an_adapter(tmp_path: Path) -> None:
     folder = write(tmp_path / "a", _pair())
     (folder / "adapter_model.safetensors").unlink()
     with pytest.raises(UnknownFile, match="adapter_model"), open_adapter(folder):
+        pass
+
+
+@pytest.mark.parametrize(("value", "alpha"), [(np.nan, 8), (np.inf, 8), (1.0, 1e300)])
+def test_factors_that_are_no_numbers_are_refused(
+    tmp_path: Path, value: float, alpha: float
+) -> None:
+    folder = write(tmp_path / "a", _pair(torch.full((4, 24), value)), lora_alpha=alpha)
+    with open_adapter(folder) as adapter, pytest.raises(UsageError, match="NaN or infinity"):
+        adapter.added[NAME].factors()
+
+
+def test_components_of_any_balance_are_kept_alike(tmp_path: Path) -> None:
+    """Of a row as much is kept as of its largest element: they are made alike first."""
+    uneven = torch.tensor([1e3, 1.0, 1e-3, 1.0])
+    folder = write(tmp_path / "a", _pair(A * uneven[:, None], B / uneven))
+    with open_adapter(folder) as adapter:
+        left, right = (factor.values for factor in adapter.added[NAME].factors())
+    ratio = np.abs(left).max(axis=0) / np.abs(right).max(axis=1)
+    assert ((ratio > 0.4) & (ratio < 2.5)).all()
+    assert np.allclose(left @ right, 2 * (B @ A).numpy(), atol=1e-5)
+
+
+def test_names_of_a_stranger_neither_take_for_ever_nor_reach_the_terminal(tmp_path: Path) -> None:
+    long = _pair(key="base_model.model." + "\x1b[2J." * 50_000 + "q")
+    folder = write(tmp_path / "a", long, base_model_name_or_path="x\x1b[2J\x07")
+    started = time.monotonic()
+    with open_adapter(folder) as adapter, pytest.raises(UsageError) as told:
+        adapter.placed({"q.weight"})
+    assert time.monotonic() - started < 20
+    assert "\x1b" not in told.value.message + told.value.hint
+    assert len(told.value.message) < 300
+
+
+def test_two_updates_of_one_parameter_are_refused(tmp_path: Path) -> None:
+    pairs = _pair(key="base_model.model.a.proj") | _pair(key="base_model.model.b.proj")
+    folder = write(tmp_path / "a", pairs)
+    with open_adapter(folder) as adapter, pytest.raises(UsageError, match="another model"):
+        adapter.placed({"proj.weight"})
+
+
+def test_a_configuration_that_is_too_deep_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a", _pair())
+    (folder / "adapter_config.json").write_text('{"x": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    with pytest.raises(MalformedFile), open_adapter(folder):
         pass

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 from theta.formats.reading import FileReader
 from theta.repo import Author, Repo
 from theta.workspace import CACHE_FILE
+from theta.workspace.draft import Draft
 
 INDEX = "model.safetensors.index.json"
 SHARDS = 3
@@ -218,3 +219,43 @@ def test_a_shard_written_since_it_was_looked_at_is_written_again(
     save_file({"layers.0.w": wrong, "layers.0.b": wrong[0].copy()}, retrained / _shard(0))
     repo.switch("other", force=True)
     assert load_file(retrained / _shard(0))["layers.0.w"].any()
+
+
+def test_a_shard_that_was_restored_alone_is_undone_and_redone(repo: Repo, model: Path) -> None:
+    for number in range(SHARDS):
+        _write(model, number, 50 + number)
+    mine = (model / _shard(1)).read_bytes()
+    repo.restore([_shard(1)])
+    restored = (model / _shard(1)).read_bytes()
+    for _ in range(2):
+        assert repo.undo().written == (_shard(1),)
+        assert (model / _shard(1)).read_bytes() == mine
+        assert repo.redo().written == (_shard(1),)
+        assert (model / _shard(1)).read_bytes() == restored
+
+
+def test_undo_leaves_a_shard_that_was_put_there_since(repo: Repo, ada: Author, model: Path) -> None:
+    old = (model / _shard(2)).read_bytes()
+    _write(model, 2, 70)
+    repo.commit("second", author=ada)
+    _write(model, 1, 60)
+    repo.restore([_shard(1)])
+    # It is in a commit, but this model with it is in none.
+    (model / _shard(2)).write_bytes(old)
+    assert repo.undo().kept == (INDEX,)
+    assert (model / _shard(2)).read_bytes() == old
+
+
+def test_a_shard_that_is_written_during_a_switch_is_noticed(
+    repo: Repo, retrained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = Draft.finish
+
+    def meanwhile(self: Draft) -> None:
+        _write(retrained, 2, 99)
+        finish(self)
+
+    monkeypatch.setattr(Draft, "finish", meanwhile)
+    repo.switch("other")
+    (state,) = repo.status().files
+    assert {param.name for param in state.params} == {"layers.2.w", "layers.2.b"}

@@ -72,3 +72,12 @@ def test_a_cache_that_is_damaged_is_empty(put: Put, tmp_path: Path, damage: byte
     _, status = put(NOW - 10 * SECOND)
     (tmp_path / "cache").write_bytes(damage)
     assert StatCache.load(tmp_path / "cache").get("m.pt", status) is None
+
+
+def test_a_file_that_was_read_is_as_old_as_the_beginning_of_the_reading(
+    put: Put, tmp_path: Path
+) -> None:
+    _, status = put(NOW - 200_000_000)
+    cache = StatCache.load(tmp_path / "none", clock=lambda: NOW)
+    cache.put("m.pt", status, ENTRY, since=status.st_mtime_ns + 1_000_000)
+    assert cache.get("m.pt", status) is None

@@ -9,18 +9,19 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from theta.checkpoint import named_leaves, transplanted
+from theta.checkpoint import named_leaves, spelled, transplanted
 from theta.progress import SILENT, Progress
 from theta.repo.restoring import Restoring, Rewrite
 from theta.repo.values import Applied
 from theta.workspace import Present
+from theta.workspace import tracking as tracked
 from theta_store.dtypes import dtype
 from theta_store.errors import UnknownFile, UsageError
 from theta_store.hints import Adapter as Update
-from theta_store.hints import Base, Hint
-from theta_store.ids import TensorId
+from theta_store.hints import Base
+from theta_store.ids import CheckpointId, TensorId
 from theta_store.records import Tensor, TreeEntry
-from theta_store.store import Hashing, Session, Source
+from theta_store.store import Hashing, Session
 
 if TYPE_CHECKING:
     from theta.adapter import Adapter, LowRank
@@ -42,7 +43,8 @@ class Applying(Restoring):
         """Add a PEFT adapter (LoRA) to a checkpoint as it is on disk; the next commit stores it so.
 
         ``to`` names the checkpoint if there are several; the update is multiplied by ``scale``.
-        Each value is base + scale · left · right, rounded once: the same on every machine.
+        Each value is base + scale · left · right, the product exact on a grid (see the predictor
+        ``low-rank``) and the sum rounded once: the same on every machine.
         """
         wanted = None if to is None else self.workspace.relative(cwd or self.root, to)
         # Formats and numbers bring numpy; all other verbs do without this one's.
@@ -63,7 +65,7 @@ class Applying(Restoring):
                 new = dict(self._stored(session, adapter, names, leaves, scale))
                 stored = session.stored_bytes - before
                 made = transplanted(self._reader_of(session), session, path, now, new)
-                todo = Rewrite({path: made}, {path: now}, (), tuple(new))
+                todo = Rewrite({path: made}, {path: now}, (), {path: made}, tuple(new))
                 self._rewrite(session, "apply", f"{folder.name} to {path}", todo, progress)
                 return Applied(path, tuple(new), adapter.rank, adapter.base_model, stored)
 
@@ -77,8 +79,7 @@ class Applying(Restoring):
             if entry.kind == "checkpoint"
             and (
                 wanted is None
-                or path.startswith(f"{wanted}/")
-                or wanted in self.workspace.parts_present(path)
+                or any(tracked.covers(wanted, part) for part in self.workspace.parts_present(path))
             )
         }
         if len(found) != 1:
@@ -98,6 +99,15 @@ class Applying(Restoring):
         names = adapter.placed(leaves)
         for name, update in adapter.added.items():
             _check_fits(f"{path}::{names[name]}", reader.tensor(leaves[names[name]]), update)
+        for name, source in adapter.replaced.items():
+            old = reader.tensor(leaves[names[name]])
+            if (old.dtype, old.shape) != (source.dtype, tuple(source.shape)):
+                here, there = spelled(old.dtype, old.shape), spelled(source.dtype, source.shape)
+                raise UsageError(f"{path}::{names[name]} is {here}, the adapter's {there}")
+        changed = set(names.values())
+        for alias, name in reader.checkpoint(CheckpointId(now.id)).aliases.items():
+            if (alias in changed) != (name in changed):
+                raise UsageError(f"{path}: {alias} is tied to {name}, which would differ")
         return names
 
     def _stored(
@@ -109,17 +119,21 @@ class Applying(Restoring):
         scale: float,
     ) -> Iterator[tuple[str, TensorId]]:
         """Store the new tensors; yield them by the checkpoint's names."""
+        bases = dict(leaves)
+        replaced = {names[name]: source for name, source in adapter.replaced.items()}
+        for stored in session.put_tensors(
+            replaced.items(), hints=lambda name: (Base(leaves[name]),)
+        ):
+            # A layer whose weight comes with the adapter has its update on top of that.
+            bases[stored.name] = stored.id
+            yield stored.name, stored.id
+        session.flush()
         updates = {}
         for name, update in adapter.added.items():
             left, right = map(session.keep, update.factors(scale))
-            updates[names[name]] = Update(leaves[names[name]], left, right)
-
-        def hints(name: str) -> tuple[Hint, ...]:
-            return (updates[name],) if name in updates else (Base(leaves[name]),)
-
-        sources: dict[str, Source] = {n: self.store.adapted(u) for n, u in updates.items()}
-        sources |= {names[name]: source for name, source in adapter.replaced.items()}
-        for stored in session.put_tensors(sources.items(), hints=hints):
+            updates[names[name]] = Update(bases[names[name]], left, right)
+        sources = ((name, self.store.adapted(update)) for name, update in updates.items())
+        for stored in session.put_tensors(sources, hints=lambda name: (updates[name],)):
             yield stored.name, stored.id
 
 

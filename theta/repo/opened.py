@@ -25,7 +25,7 @@ from theta_store.errors import (
 )
 from theta_store.ids import CommitId, TreeId, short
 from theta_store.limits import Limits
-from theta_store.records import Commit, Tree, TreeEntry
+from theta_store.records import Commit, TreeEntry
 from theta_store.store import (
     BRANCHES,
     CollectedMeanwhile,
@@ -173,24 +173,26 @@ class Opened:
                 hint="theta commit -m MESSAGE, or theta merge --abort",
             )
 
-    def _save(self, session: Session, entries: "Entries") -> CommitId:
-        """Store what is about to be overwritten as a commit that only the operation names."""
+    def _save(
+        self, session: Session, entries: "Entries", written: "Entries | None" = None
+    ) -> CommitId:
+        """Store what is about to be overwritten as a commit that only the operation names.
 
-        def put(tree: Tree) -> TreeId:
-            return TreeId(session.put_record(tree))
-
+        What takes its place, if no commit has it, is a commit as well: the second parent.
+        """
         head = self.head.commit
-        commit = Commit(
-            build_tree(entries, put),
-            () if head is None else (head,),
-            "theta",
-            time.time_ns() // 1000,
-            0,
-            "files as they were before they were overwritten",
-        )
-        id_ = CommitId(session.put_record(commit))
+        parents: tuple[CommitId, ...] = () if head is None else (head,)
+        if written and parents:
+            parents = (*parents, _unnamed(session, written, parents, "files as they were written"))
+        told = "files as they were before they were overwritten"
+        id_ = _unnamed(session, entries, parents, told)
         session.flush()
         return id_
+
+    def _written(self, saved: CommitId) -> dict[str, TreeEntry]:
+        """Return what took the place of files that `_save` stored, if it was stored with them."""
+        parents = self.store.commit(saved).parents
+        return self.entries(parents[1]) if len(parents) == 2 else {}
 
     def _publish(self, verb: str, summary: str, *changes: RefChange, dry_run: bool = False) -> None:
         if dry_run:
@@ -201,6 +203,15 @@ class Opened:
     def _parts(self, entries: "Entries") -> tuple[str, ...]:
         """Return the paths of the files that entries stand for."""
         return tuple(p for path, e in entries.items() for p in self.workspace.parts(path, e))
+
+
+def _unnamed(
+    session: Session, entries: "Entries", parents: tuple[CommitId, ...], message: str
+) -> CommitId:
+    """Put a commit of files; no ref will name it."""
+    tree = build_tree(entries, lambda tree: TreeId(session.put_record(tree)))
+    commit = Commit(tree, parents, "theta", time.time_ns() // 1000, 0, message)
+    return CommitId(session.put_record(commit))
 
 
 def _store_folder(private: Path) -> Path:

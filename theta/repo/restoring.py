@@ -8,16 +8,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from theta.checkpoint import Reader, named_leaves, transplanted
+from theta.checkpoint import Reader, exchanged, named_leaves, transplanted
 from theta.params import match_names
 from theta.progress import SILENT, Progress
 from theta.repo.opened import Opened
 from theta.repo.values import Restored
 from theta.workspace import Entries, Parts, Present
 from theta.workspace import tracking as tracked
+from theta.workspace.checkout import part_path
 from theta.workspace.status import ParamReader
 from theta_store.errors import UnknownFile, UnknownParameter, UnsavedChanges
-from theta_store.ids import CommitId, TensorId, short
+from theta_store.ids import CheckpointId, CommitId, TensorId, short
+from theta_store.records import TreeEntry
 from theta_store.store import HEAD, Hashing, Operation, Session
 
 
@@ -26,11 +28,13 @@ class Rewrite:
     """What will be written, what of the workspace that touches, and the parameters replaced.
 
     ``parts`` are the paths that will be written; ``only`` restricts sharded models to some files.
+    ``made`` is what the entries are then, as far as they are one.
     """
 
     writes: Entries
     lost: Entries
     parts: tuple[str, ...]
+    made: Entries
     params: tuple[str, ...] = ()
     only: Parts = field(default_factory=dict)
 
@@ -63,7 +67,7 @@ class Restoring(Opened):
             if params:
                 return self._plan_params(putter, present, chosen, params, source)
             only = self._only(chosen, wanted)
-            return self._plan_files(present, chosen, only, self._reader_of(putter))
+            return self._plan_files(putter, present, chosen, only)
 
         def work(session: Session) -> Restored:
             summary = " ".join([*wanted, *(f"-p {glob}" for glob in params)])
@@ -81,7 +85,7 @@ class Restoring(Opened):
         self, session: Session, verb: str, summary: str, todo: Rewrite, progress: Progress
     ) -> Restored:
         """Store what is there, say so, and write."""
-        saved = self._save(session, todo.lost) if todo.lost else None
+        saved = self._save(session, todo.lost, todo.made) if todo.lost else None
         if saved is not None:
             operation = Operation(0, 0, verb, summary, (), saved=saved, wrote=True)
             # Before anything is overwritten: a crash in between loses nothing.
@@ -122,8 +126,9 @@ class Restoring(Opened):
         }
 
     def _plan_files(
-        self, present: Present, chosen: Entries, only: Parts, reader: Reader
+        self, putter: Session | Hashing, present: Present, chosen: Entries, only: Parts
     ) -> Rewrite:
+        reader = self._reader_of(putter)
         differing = self.workspace.unwritten(chosen, only, reader)
         blocked = [p for p in self.workspace.in_the_way(present, chosen) if p in differing]
         if blocked:
@@ -135,7 +140,23 @@ class Restoring(Opened):
         own = set(self._parts(writes))
         parts = tuple(part for part in differing if part in own)
         lost = self._touched(present, writes) if parts else {}
-        return Rewrite(writes, lost, parts, only=only)
+        made = {path: entry for path, entry in writes.items() if path not in only}
+        if lost and isinstance(putter, Session):
+            made |= self._mixed(putter, present, writes, only)
+        return Rewrite(writes, lost, parts, made, only=only)
+
+    def _mixed(
+        self, session: Session, present: Present, writes: Entries, only: Parts
+    ) -> dict[str, TreeEntry]:
+        """Return what models are once some of their files are another's; none that is no model."""
+        found = {}
+        for path in only.keys() & writes.keys() & present.entries.keys():
+            files = self.store.checkpoint(CheckpointId(writes[path].id)).files
+            taken = {file.path for file in files if part_path(path, file) in only[path]}
+            mixed = exchanged(self.store, session, present.entries[path], writes[path], taken)
+            if mixed is not None:
+                found[path] = mixed
+        return found
 
     def _touched(self, present: Present, writes: Entries) -> Entries:
         """Return the entries on disk that share a file with what is written.
@@ -172,7 +193,7 @@ class Restoring(Opened):
             names += [f"{path}::{name}" for name in donors]
             if made.id != now.id:
                 writes[path], lost[path] = made, now
-        return Rewrite(writes, lost, self._parts_here(writes), tuple(names))
+        return Rewrite(writes, lost, self._parts_here(writes), writes, tuple(names))
 
     def _donors(
         self, chosen: Entries, globs: Sequence[str], source: str

@@ -5,20 +5,17 @@ if they hold nothing unsaved; what force overwrote comes back with them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from theta.params import flatten
 from theta.progress import SILENT, Progress
 from theta.repo.opened import Opened
 from theta.repo.values import Undone
 from theta.workspace import Entries, Present
-from theta.workspace.status import ParamReader
 from theta_store.errors import ExpiredCommit
-from theta_store.ids import CheckpointId, CommitId, RecordId, short
+from theta_store.ids import CommitId, short
 from theta_store.records import TreeEntry
 from theta_store.store import (
     HEAD,
-    Hashing,
     Operation,
     RefChange,
     Session,
@@ -28,18 +25,16 @@ from theta_store.store import (
 
 
 @dataclass(frozen=True)
-class _Follow:
-    """A move of files from ``old`` to ``new``; ``now`` is what of them is on disk.
+class _Steps:
+    """What files were, are and will be: by HEAD before and after, and by the operation itself.
 
-    ``overwritten`` was saved or written by the operation itself and is in no commit; ``kept`` are
-    the paths of files that hold something unsaved.
+    ``there`` is what it left, as far as it was told, and ``back`` what it is to leave.
     """
 
-    old: Entries
-    now: Present
-    new: Entries
-    overwritten: Entries
-    kept: tuple[str, ...]
+    head: Entries
+    after: Entries
+    back: Entries
+    there: Entries
 
 
 class Undoing(Opened):
@@ -90,6 +85,8 @@ class Undoing(Opened):
             target.changes,
             expired=target.expired,
             revived=target.revived,
+            # So that undo can take it back again.
+            saved=target.saved,
             wrote=target.wrote,
         )
         return self._replay(redoing, target, append_redo, progress)
@@ -109,31 +106,28 @@ class Undoing(Opened):
         log: Callable[..., Operation],
         progress: Progress,
     ) -> Undone:
-        head = self.entries(self.head.commit)
-        after = self.entries(self._head_after(operation.changes))
-        origin = target.saved if operation.verb == "undo" else self._overwritten_by_undo(target)
-        saved = {} if origin is None else self.entries(origin)
+        steps = self._steps(operation, target)
 
         def work(session: Session) -> tuple[tuple[str, ...], tuple[str, ...]]:
             files: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
-            logged = operation
             if operation.wrote:
-                follow = self._plan_follow(head, after, saved)
-                if follow.overwritten:
-                    logged = replace(operation, saved=self._save(session, follow.overwritten))
-                written = self.workspace.move(follow.old, follow.now, follow.new, progress=progress)
-                files = tuple(written), follow.kept
-            session.publish(logged, log=log, commits=[logged.saved] if logged.saved else ())
+                files = self._follow(steps, progress)
+            saved = () if operation.saved is None else (operation.saved,)
+            session.publish(operation, log=log, commits=saved)
             return files
 
         written, kept = self._retried(work)
         return Undone(target, self.head, written, kept)
 
-    def _overwritten_by_undo(self, target: Operation) -> CommitId | None:
-        """Return what the newest undo of an operation overwrote, if it is still there."""
-        undone = (op for op in self.operations() if op.verb == "undo" and op.redo == target.number)
-        saved = next((op.saved for op in undone), None)
-        return saved if saved is not None and self.store.complete([saved]) else None
+    def _steps(self, operation: Operation, target: Operation) -> _Steps:
+        head = self.entries(self.head.commit)
+        after = self.entries(self._head_after(operation.changes))
+        if target.saved is None:
+            return _Steps(head, after, {}, {})
+        overwritten, written = self.entries(target.saved), self._written(target.saved)
+        if operation.verb == "undo":
+            return _Steps(head, after, overwritten, written)
+        return _Steps(head, after, written, overwritten)
 
     def _head_after(self, changes: Sequence[RefChange]) -> CommitId | None:
         """Return the commit that HEAD will be at."""
@@ -145,51 +139,33 @@ class Undoing(Opened):
         moved = new.get(at, self.store.refs.get(at))
         return None if moved is None or isinstance(moved, str) else CommitId(moved)
 
-    def _plan_follow(self, head: Entries, after: Entries, saved: Entries) -> _Follow:
-        """Return how the clean files move from ``head`` to ``after``, and to what was saved."""
-        hashed = self.store.hashing()
-        present = self.workspace.present(head, hashed, storing=False)
+    def _follow(self, steps: _Steps, progress: Progress) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Move the clean files to what they are to be; return those written and those kept."""
+        head, after, own = steps.head, steps.after, {**steps.there, **steps.back}
+        present = self.workspace.present(head, self.store.hashing(), storing=False)
         blocked = set(self.workspace.in_the_way(present, after))
         wanted = {path for path in head.keys() | after.keys() if head.get(path) != after.get(path)}
-        wanted |= saved.keys()
         dirty = {
             path
-            for path in wanted
-            if path in blocked
-            or not self._is_clean(hashed, present.entries.get(path), path, head, after, saved)
+            for path in wanted | own.keys()
+            if path in blocked or not self._is_clean(present.entries.get(path), path, steps)
         }
         old = {path: entry for path, entry in head.items() if path not in dirty}
         # What the operation itself wrote, from wherever, is as good as HEAD's.
-        old |= {p: e for p, e in present.entries.items() if p in saved and p not in dirty}
-        new = {path: entry for path, entry in {**after, **saved}.items() if path not in dirty}
+        old |= {p: e for p, e in present.entries.items() if p in own and p not in dirty}
+        new = {p: entry for p, entry in {**after, **steps.back}.items() if p not in dirty}
         now = Present(
             {path: entry for path, entry in present.entries.items() if path not in dirty},
             present.files,
         )
-        mine = {path: entry for path, entry in now.entries.items() if path in saved}
-        # A model of which some shards were restored has no record that a commit could name.
-        overwritten = {p: entry for p, entry in mine.items() if self.store.whole([entry.id])}
-        return _Follow(old, now, new, overwritten, tuple(sorted(dirty)))
+        written = self.workspace.move(old, now, new, progress=progress)
+        return tuple(written), tuple(sorted(dirty))
 
-    def _is_clean(
-        self,
-        hashed: Hashing,
-        now: TreeEntry | None,
-        path: str,
-        head: Entries,
-        after: Entries,
-        saved: Entries,
-    ) -> bool:
-        """Say whether overwriting a file loses nothing that the store does not hold."""
-        if now in (head.get(path), after.get(path)):
+    def _is_clean(self, now: TreeEntry | None, path: str, steps: _Steps) -> bool:
+        """Say whether overwriting a file loses nothing that a commit does not hold."""
+        own = (entries[path] for entries in (steps.there, steps.back) if path in entries)
+        if now in (steps.head.get(path), steps.after.get(path), *own):
             return True
-        return path in saved and now is not None and self.store.whole(_parts_of(hashed, now))
-
-
-def _parts_of(hashed: Hashing, entry: TreeEntry) -> list[RecordId]:
-    """Return what an entry is made of; a model of which one shard was restored is in no tree."""
-    if entry.kind != "checkpoint":
-        return [entry.id]
-    reader = ParamReader(hashed)
-    record = reader.checkpoint(CheckpointId(entry.id))
-    return [*(file.layout for file in record.files), *dict(flatten(reader, record.params)).values()]
+        # Operations of before 28 November 2026 do not say what they wrote.
+        told = bool(steps.there) or path not in steps.back
+        return not told and now is not None and self.store.whole([now.id])

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -274,11 +275,16 @@ class Workspace:
         self._check_paths(entries)
         cache = StatCache.load(self._private / CACHE_FILE)
         wanted = {path: self._wanted(path, entry, only) for path, entry in entries.items()}
-        todo = {p: self._differing(cache, p, e, wanted[p]) for p, e in entries.items()}
+        kept: dict[str, os.stat_result] = {}
+        todo = {p: self._differing(cache, p, e, wanted[p], kept=kept) for p, e in entries.items()}
         progress.begin("writing", self._bytes_of(entries, todo))
         written: list[str] = []
         begun = {} if drafts is None else drafts.by_part
         for path, entry in entries.items():
+            # As they were when they were known to be right: somebody may be writing meanwhile.
+            for part in wanted[path]:
+                if part in kept:
+                    cache.put(_key(path, part), kept[part], entry)
             with self._lent(cache, [path] if todo[path] else []):
                 written += write_entry(
                     self._store,
@@ -287,11 +293,9 @@ class Workspace:
                     entry,
                     only=todo[path],
                     drafts=begun,
+                    placed=partial(self._remember_written, cache, path, entry),
                     progress=progress,
                 )
-            for part in wanted[path]:
-                status = (self.root / part).stat()
-                cache.put(_key(path, part), status, entry)
         if entries:
             cache.save()
         return written
@@ -316,23 +320,33 @@ class Workspace:
         entry: TreeEntry,
         wanted: Iterable[str],
         reader: "Reader | None" = None,
+        *,
+        kept: dict[str, os.stat_result] | None = None,
     ) -> list[str]:
-        """Return which of these files of an entry are not on disk as it has them."""
-        there = staying(
-            self._store, path, entry, lambda part: self._seen(cache, path, part), reader
-        )
+        """Return which of these files of an entry are not on disk as it has them.
+
+        ``kept`` gets the stat by which each of the others was known.
+        """
+        stats: dict[str, os.stat_result] = {}
+
+        def seen(part: str) -> TreeEntry | None:
+            try:
+                stats[part] = safe_path(self.root, part).stat()
+            except OSError:
+                return None
+            return cache.get(_key(path, part), stats[part])
+
+        there = staying(self._store, path, entry, seen, reader)
+        if kept is not None:
+            kept |= {part: stats[part] for part in there}
         return [part for part in wanted if part not in there]
+
+    def _remember_written(self, cache: StatCache, path: str, entry: TreeEntry, part: str) -> None:
+        cache.put(_key(path, part), (self.root / part).stat(), entry)
 
     def _bytes_of(self, entries: Entries, parts: Mapping[str, Iterable[str]]) -> int:
         sizes = {path: part_sizes(self._store, path, entry) for path, entry in entries.items()}
         return sum(sizes[path][part] for path, found in parts.items() for part in found)
-
-    def _seen(self, cache: StatCache, path: str, part: str) -> TreeEntry | None:
-        try:
-            status = safe_path(self.root, part).stat()
-        except OSError:
-            return None
-        return cache.get(_key(path, part), status)
 
     def lent(self, paths: Iterable[str]) -> AbstractContextManager[None]:
         """Let the store read chunks of these models from their files, where nothing has changed."""
@@ -500,7 +514,8 @@ class Workspace:
             entry = taken.entries.get(part, whole)
             # A model that is not stored has no tensors to give to the next who looks.
             if entry is not None and (storing or part not in taken.unread):
-                cache.put(_key(item.path, part), status, entry)
+                # It was read after the cache was: what was written since may have been missed.
+                cache.put(_key(item.path, part), status, entry, since=cache.loaded_ns)
 
     def _size(self, part: str) -> int:
         return (self.root / part).stat().st_size

@@ -4,7 +4,7 @@ Owns the files of an entry, each written whole or not at all, and the paths that
 Must not decide which files to write, nor know refs.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -85,15 +85,19 @@ def write_entry(
     progress: Progress,
     only: Collection[str] | None = None,
     drafts: Mapping[str, Draft] | None = None,
+    placed: Callable[[str], None] | None = None,
 ) -> list[str]:
     """Write the files of an entry, each atomically; return their paths.
 
-    ``only`` restricts to some of its files; ``drafts`` are files that were begun, by path.
+    ``only`` restricts to some of its files; ``drafts`` are files that were begun, by path;
+    ``placed`` is told of each file as soon as it is in its place.
     """
     if only is not None and not only:
         return []
     if entry.kind == "blob":
         _write_blob(store, safe_path(root, path), store.blob(BlobId(entry.id)), entry, progress)
+        if placed is not None:
+            placed(path)
         return [path]
     record = store.checkpoint(CheckpointId(entry.id))
     ids = dict(flatten(store, record.params))
@@ -110,6 +114,8 @@ def write_entry(
                 draft = Draft(store, safe_path(root, part), file, tensors, executable=mode)
             _finish(store, draft, tensors, progress)
             written.append(part)
+            if placed is not None:
+                placed(part)
     return written
 
 

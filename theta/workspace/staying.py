@@ -7,8 +7,7 @@ disk is known from the stat cache.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from theta.checkpoint import Reader
-from theta.formats.layout import Scatter, Span, decode_layout
+from theta.checkpoint import Reader, named_in
 from theta.params import flatten
 from theta.workspace.checkout import part_path
 from theta_store.errors import MissingObject
@@ -58,7 +57,7 @@ def staying(
             continue
         if was.id not in before:
             before[was.id] = _before(reader or store, path, was.id)
-        if model.has(part, _names(store, file), before[was.id]):
+        if model.has(part, named_in(store, file), before[was.id]):
             found.add(part)
     return frozenset(found)
 
@@ -68,8 +67,3 @@ def _before(reader: Reader, path: str, id_: RecordId) -> _Model:
         return _Model.of(reader, path, id_)
     except MissingObject:
         return _Model({}, {})
-
-
-def _names(store: Store, file: File) -> frozenset[str]:
-    segments = decode_layout(store.read_bytes(file.layout)).segments
-    return frozenset(s.name for s in segments if isinstance(s, Span | Scatter))

@@ -148,3 +148,36 @@ def test_an_adapter_that_does_not_fit_changes_nothing(
 def test_no_adapter_and_no_number(shell: Shell, base: dict[str, torch.Tensor]) -> None:
     assert "holds no PEFT adapter" in shell("apply", str(Path("nowhere")), code=4).err
     shell("apply", "lora", "--scale", "inf", code=2)
+
+
+def test_a_layer_that_comes_with_the_adapter_has_its_update_on_top(
+    shell: Shell, base: dict[str, torch.Tensor]
+) -> None:
+    own = torch.full((ROWS, COLUMNS), 3.0).bfloat16()
+    key = f"base_model.model.{NAMES[0].removesuffix('.weight')}.base_layer.weight"
+    write(shell.folder / "lora", {**adapter(), key: own}, lora_alpha=RANK)
+    shell("apply", "lora")
+    made = load_file(shell.folder / "m.safetensors")[NAMES[0]]
+    assert (made != _wanted(own, 0, 1.0)).float().mean() < 0.001
+    assert not torch.equal(made, own)
+
+
+def test_what_takes_the_place_of_others_must_fit_them_before_anything_is_stored(
+    shell: Shell, base: dict[str, torch.Tensor]
+) -> None:
+    write(shell.folder / "lora", {"base_model.model.norm.weight": torch.ones(COLUMNS + 1)})
+    for words in (["--dry-run"], []):
+        assert "norm.weight is F32 512" in shell("apply", "lora", *words, code=2).err
+
+
+def test_gc_leaves_what_undo_and_redo_need(shell: Shell, base: dict[str, torch.Tensor]) -> None:
+    base["norm.weight"] = torch.zeros(COLUMNS)
+    save_file(base, shell.folder / "m.safetensors")
+    mine = (shell.folder / "m.safetensors").read_bytes()
+    shell("apply", "lora")
+    applied = (shell.folder / "m.safetensors").read_bytes()
+    for verb, data in (("undo", mine), ("redo", applied), ("undo", mine)):
+        shell("gc")
+        shell(verb)
+        assert (shell.folder / "m.safetensors").read_bytes() == data
+    assert shell("fsck", "--json").json["ok"]
