@@ -43,7 +43,7 @@ bench-speed: $(STAMP)
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_engine --hold $(HOLD) --recycle 400
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_engine --hold $(HOLD) --recycle 400 --one-core
 	$(BIN)/python -m benchmarks.startup
-	$(BIN)/python -m benchmarks.merge_peers
+	$(BIN)/python -m benchmarks.merge_peers --hold $(HOLD)
 	$(BIN)/python -m benchmarks.targets
 
 # What strategies are worth on small networks; rewrites docs/how-to/merging.md's tables and plots.

@@ -1,14 +1,15 @@
 """Merging two fine-tunes of a model, beside mergekit: time, CPU time and memory.
 
-    python -m benchmarks.merge_peers [--rounds 3] [--strategies linear ties] [--folder DIR] [--dry]
+    python -m benchmarks.merge_peers [--rounds 3] [--strategies linear ties] [--hold GIB]
+                                     [--folder DIR] [--dry]
 
 Makes a Llama of 271 M parameters (542 MB in bf16) and two fine-tunes of it. In one, every tensor
 conflicts; in another pair, tensors of 5 % of the bytes do. A round merges by theta (``theta merge``
 in a repository that has the three models, to the commit and the written file) and by mergekit
 (``mergekit-yaml``, to the written file), one after the other; theta's merge is taken back by
 ``theta undo`` and ``theta gc --now``, so that the next one has all to do. Whole processes. mergekit
-0.1.5 is installed from PyPI on first use, in an environment of its own. Needs 6 GB of disk. Linux
-only.
+0.1.5 is installed from PyPI on first use, in an environment of its own. ``--hold`` keeps that much
+memory occupied, for both: see `benchmarks.held_memory`. Needs 6 GB of disk. Linux only.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.held_memory import held_memory
 from benchmarks.measured import THETA, about, facts_of, load, report
 from benchmarks.merging.llama import Llama
 from benchmarks.speed.programs import Programs
@@ -129,7 +131,10 @@ def run(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
         for strategy in chosen.strategies
         for tool, share in (("theta", 1.0), ("mergekit", 1.0), ("theta", FEW))
     ]
-    with tempfile.TemporaryDirectory(dir=chosen.folder, prefix="theta-merge-") as name:
+    with (
+        held_memory(chosen.hold),
+        tempfile.TemporaryDirectory(dir=chosen.folder, prefix="theta-merge-") as name,
+    ):
         bench = Bench(Path(name), mergekit, Llama(layers=chosen.layers))
         for _ in range(chosen.rounds):
             for row in rows:
@@ -137,6 +142,7 @@ def run(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
                 row.runs.append(tool(row.strategy, "all" if row.share == 1.0 else "few"))
                 print(row.line(), file=sys.stderr, flush=True)
     told |= {"load at end": load(), "rounds": str(chosen.rounds), "peer": MERGEKIT[-1]}
+    told["held meanwhile"] = f"{chosen.hold:g} GiB"
     return _report(told, rows), {"facts": told, "rows": [_values(row) for row in rows]}
 
 
@@ -170,6 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--layers", type=int, default=16, help="16 make 542 MB")
     parser.add_argument("--strategies", nargs="+", default=["linear", "ties"])
+    parser.add_argument("--hold", type=float, default=0, help="GiB of memory to occupy")
     parser.add_argument("--folder", type=Path, help="where temporary files go")
     parser.add_argument("--dry", action="store_true", help="print only, keep no result")
     return parser
