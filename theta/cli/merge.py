@@ -372,6 +372,12 @@ def _print_plan(
             },
         )
         return
+    if plan.is_fast_forward or not plan.others:
+        what = (
+            f"would move to {plan.label}" if plan.others else f"would stay: HEAD has {plan.label}"
+        )
+        terminal.out(f"{what}; nothing is merged")
+        return
     terminal.out(f"{plural(len(plan.resolved), 'name')} changed only by {plan.label}: taken")
     counts = Counter(decision.strategy.id for decision in decided.decisions)
     for how, count in sorted(counts.items()):

@@ -129,6 +129,11 @@ class Plan:
         return self.sides[1:]
 
     @property
+    def is_fast_forward(self) -> bool:
+        """Whether HEAD only has to move: it is the base of the one commit that is merged."""
+        return len(self.sides) == 2 and self.bases == (self.ours,)
+
+    @property
     def stores(self) -> bool:
         """Whether tensors are stored before it is filled: of merged bases, or permuted ones."""
         return len(self.bases) > 1 or self.align is not None

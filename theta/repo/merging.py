@@ -107,7 +107,7 @@ class Merging(Looking):
             )
         plan = Plan(sides, (branch, *named.values()), bases, _words(revisions), align=align)
         plan.statistics |= statistics_of(self.store, sides)
-        if not named or _forwards(plan):
+        if not named or plan.is_fast_forward:
             return plan
         return self._filled(plan)
 
@@ -224,7 +224,7 @@ class Merging(Looking):
         self._check_not_merging()
         if not plan.others:
             return MergeAnswer("up to date", plan.ours)
-        if _forwards(plan):
+        if plan.is_fast_forward:
             return self._fast_forward(plan, progress)
 
         def work(session: Session) -> MergeAnswer:
@@ -378,11 +378,6 @@ class Merging(Looking):
         written = self._retried(work)
         pending.drop(self.private / MERGE_FILE)
         return written
-
-
-def _forwards(plan: "Plan") -> bool:
-    """Say whether HEAD only has to move: it is the base of the one commit that is merged."""
-    return len(plan.sides) == 2 and plan.bases == (plan.ours,)
 
 
 def tree_of(session: Session, merged: "Merged") -> TreeId:

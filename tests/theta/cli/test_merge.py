@@ -194,3 +194,12 @@ def test_many_conflicts_are_told_by_module(shell: Shell) -> None:
     assert "24 conflicts left" in told.err
     assert len(shell("-v", "merge", "rte", code=1).out.splitlines()) == 24
     assert len(shell("merge", "rte", "--json", code=1).json["conflicts"]) == 24
+
+
+def test_a_dry_run_says_that_nothing_has_to_be_merged(model: Shell) -> None:
+    branch(model, "rte", "main", a=5, b=8)
+    assert model("merge", "rte", "--dry-run").out == "would move to rte; nothing is merged\n"
+    assert (
+        model("merge", "main", "--dry-run").out == "would stay: HEAD has main; nothing is merged\n"
+    )
+    assert model("merge", "rte", "--json").json["state"] == "fast-forward"
