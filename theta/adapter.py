@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from theta.formats import HEAD_BYTES, recognise
 from theta.formats.reading import FileReader, Source
 from theta_store.arithmetic import is_computable, widen
+from theta_store.array_source import ArraySource
 from theta_store.dtypes import dtype
 from theta_store.errors import MalformedFile, UnknownFile, UsageError
 
@@ -60,24 +61,6 @@ class _Config(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Factor:
-    """A float32 matrix in memory, as a source of plain bytes."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    values: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, values: NDArray[np.float32]) -> "Factor":
-        """Return a matrix as a source."""
-        return cls("F32", values.shape, np.ascontiguousarray(values, "<f4"))
-
-    def read_into(self, start: int, out: memoryview) -> None:
-        """Fill ``out`` with plain bytes from ``start``."""
-        out[:] = self.values.reshape(-1).view(np.uint8).data[start : start + len(out)]
-
-
-@dataclass(frozen=True)
 class LowRank:
     """``scale`` · B A, or its transpose, is added to a parameter: A is r × n, B is m × r."""
 
@@ -97,7 +80,7 @@ class LowRank:
         inner, outer = math.prod(self.inner.shape[1:]), int(self.outer.shape[0])
         return (inner, outer) if self.transposed else (outer, inner)
 
-    def factors(self, scale: float = 1.0) -> tuple["Factor", "Factor"]:
+    def factors(self, scale: float = 1.0) -> tuple[ArraySource, ArraySource]:
         """Return left (rows × r) and right (r × columns), ``scale`` times the scale in the left.
 
         What is no finite number is a `UsageError`.
@@ -108,7 +91,7 @@ class LowRank:
             left, right = _balanced(left * np.float32(self.scale * scale), right)
         if not (np.isfinite(left).all() and np.isfinite(right).all()):
             raise UsageError("the adapter has NaN or infinity in it, or its scale is too large")
-        return Factor.of(left), Factor.of(right)
+        return ArraySource.of(left), ArraySource.of(right)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from theta_store.arithmetic import is_computable
+from theta_store.array_source import ArraySource
 from theta_store.chunking import CHUNK_BYTES
 from theta_store.chunks import Chunks, Read
 from theta_store.db import Reader
@@ -47,26 +47,6 @@ class Source(Protocol):
 
     def read_into(self, start: int, out: memoryview) -> None:
         """Fill ``out`` with plain bytes from ``start``."""
-
-
-@dataclass(frozen=True)
-class ArraySource:
-    """A float array in memory as a tensor to store."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    plain: Bytes
-
-    @classmethod
-    def of(cls, array: NDArray[np.floating]) -> "ArraySource":
-        """Return a float32 or float64 array as a source."""
-        wide = array.dtype == np.float64
-        little = np.ascontiguousarray(array, "<f8" if wide else "<f4")
-        return cls("F64" if wide else "F32", array.shape, little.reshape(-1).view(np.uint8))
-
-    def read_into(self, start: int, out: memoryview) -> None:
-        """Fill ``out`` with plain bytes from ``start``."""
-        out[:] = self.plain[start : start + len(out)].data
 
 
 @dataclass(frozen=True)

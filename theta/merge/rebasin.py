@@ -24,6 +24,7 @@ from theta.merge.shapes import folder_of
 from theta.merge.vocabulary_size import CONFIG
 from theta.terms import ABSENT, OPEN, Terms
 from theta_store.arithmetic import is_computable, widen
+from theta_store.array_source import ArraySource
 from theta_store.dtypes import dtype
 from theta_store.errors import UsageError
 from theta_store.hints import Base
@@ -35,19 +36,6 @@ HEADS = "num_attention_heads"
 
 Leaves = Mapping[str, TensorId]
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class PermutedSource:
-    """A tensor with its units reordered, in memory."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    plain: NDArray[np.uint8]
-
-    def read_into(self, start: int, out: memoryview) -> None:
-        """Fill ``out`` with plain bytes from ``start``."""
-        out[:] = self.plain[start : start + len(out)].data
 
 
 def aligned_sides(
@@ -131,7 +119,7 @@ def _permuted(
     """Store what a permutation changes, a tensor at a time, and return all leaves."""
     moved = {name: order for name, order in orders.items() if (np.diff(order) != 1).any()}
 
-    def sources() -> Iterator[tuple[str, PermutedSource]]:
+    def sources() -> Iterator[tuple[str, ArraySource]]:
         for name, rule in spec.of(leaves).items():
             if any(axis.permutation in moved for axis in rule.axes):
                 yield name, _source(store, rule, moved, leaves[name])
@@ -142,12 +130,12 @@ def _permuted(
     return found
 
 
-def _source(store: Store, rule: Rule, orders: Permutations, id_: TensorId) -> PermutedSource:
+def _source(store: Store, rule: Rule, orders: Permutations, id_: TensorId) -> ArraySource:
     record = store.tensor(id_)
     # Codes, not numbers: every bit of a NaN stays.
     codes = _plain(store, id_).view(f"V{dtype(record.dtype).nbytes}").reshape(record.shape)
     turned = np.ascontiguousarray(permuted(rule, orders, codes))
-    return PermutedSource(record.dtype, record.shape, turned.reshape(-1).view(np.uint8))
+    return ArraySource(record.dtype, record.shape, turned.reshape(-1).view(np.uint8))
 
 
 def _values(store: Store, leaves: Leaves) -> dict[str, Array]:

@@ -20,8 +20,6 @@ from theta_store.records import TreeEntry
 from theta_store.store import HEAD, Operation, RefChange, Session, Store
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from theta.merge import Account, Note
 
 Kind = Literal["fisher", "gram"]
@@ -97,7 +95,9 @@ class Statistics:
         made = compute(kind, model, loader, **options)
 
         def make(session: Session, path: str) -> "tuple[TreeEntry, Note]":
-            sources = {name: _Array(values) for name, values in made.values.items()}
+            from theta_store.array_source import ArraySource
+
+            sources = {name: ArraySource.of(values) for name, values in made.values.items()}
             stored = session.put_tensors(sources.items())
             entry = entry_of(
                 self.repo.store, session, path, {each.name: each.id for each in stored}
@@ -221,27 +221,6 @@ class Informed(Opened):
     def stats(self) -> Statistics:
         """What is known of the data behind commits."""
         return Statistics(self, self._retried)
-
-
-@dataclass(frozen=True)
-class _Array:
-    """An array in memory, as a source of plain bytes."""
-
-    values: "np.ndarray[Any, np.dtype[np.float32]]"
-    dtype: str = "F32"
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.values.shape)
-
-    def read_into(self, start: int, out: memoryview) -> None:
-        out[:] = self._plain[start : start + len(out)]
-
-    @cached_property
-    def _plain(self) -> memoryview:
-        # No copy where the array is what the store wants already.
-        flat = self.values.astype("<f4", order="C", copy=False).reshape(-1)
-        return flat.view("u1").data
 
 
 def ref_of(kind: str, commit: CommitId) -> str:

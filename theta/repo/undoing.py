@@ -166,6 +166,6 @@ class Undoing(Opened):
         own = (entries[path] for entries in (steps.there, steps.back) if path in entries)
         if now in (steps.head.get(path), steps.after.get(path), *own):
             return True
-        # Operations of before 28 November 2026 do not say what they wrote.
+        # Operations that an older theta logged do not say what they wrote.
         told = bool(steps.there) or path not in steps.back
         return not told and now is not None and self.store.whole([now.id])

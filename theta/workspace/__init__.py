@@ -345,7 +345,7 @@ class Workspace:
         cache.put(_key(path, part), (self.root / part).stat(), entry)
 
     def _bytes_of(self, entries: Entries, parts: Mapping[str, Iterable[str]]) -> int:
-        sizes = {path: part_sizes(self._store, path, entry) for path, entry in entries.items()}
+        sizes = {p: part_sizes(self._store, p, entries[p]) for p, found in parts.items() if found}
         return sum(sizes[path][part] for path, found in parts.items() for part in found)
 
     def lent(self, paths: Iterable[str]) -> AbstractContextManager[None]:
