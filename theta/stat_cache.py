@@ -82,7 +82,7 @@ class StatCache:
         For those who verify what they read.
         """
         seen = self._seen.get(path)
-        if seen is None or _stat(status) != _stat_of(seen):
+        if seen is None or signature(status) != _stat_of(seen):
             return None
         return TreeEntry(seen.name, seen.kind, RecordId(seen.id), seen.executable)
 
@@ -96,7 +96,7 @@ class StatCache:
         if entry.kind != "tree":
             when = self._clock() if since is None else since
             self._seen[path] = _Seen(
-                *_stat(status), when, entry.name, entry.kind, entry.id, entry.executable
+                *signature(status), when, entry.name, entry.kind, entry.id, entry.executable
             )
 
     def drop(self, path: str) -> None:
@@ -119,7 +119,8 @@ def _grain(mtime_ns: int) -> int:
     return FINE_GRAIN_NS if mtime_ns % STEP_NS else GRAIN_NS
 
 
-def _stat(status: os.stat_result) -> tuple[int, int, int, int, int]:
+def signature(status: os.stat_result) -> tuple[int, int, int, int, int]:
+    """Return what differs between a file and the same file after a change."""
     return (
         status.st_size,
         status.st_mtime_ns,

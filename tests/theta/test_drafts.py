@@ -85,7 +85,9 @@ def test_a_begun_file_is_taken_only_for_the_tensors_it_was_given(
 ) -> None:
     finished: list[Draft] = []
     finish = Draft.finish
-    monkeypatch.setattr(Draft, "finish", lambda self: (finish(self), finished.append(self)))
+    monkeypatch.setattr(
+        Draft, "finish", lambda self, ids: (finish(self, ids), finished.append(self))
+    )
     path = repo.root / "m.safetensors"
     expected = path.read_bytes()
     entries = repo.entries(repo.head.commit)

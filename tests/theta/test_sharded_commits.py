@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from safetensors.numpy import load_file, save_file
 
 from theta.formats.reading import FileReader
 from theta.repo import Author, Repo
-from theta.workspace import CACHE_FILE
 from theta.workspace.draft import Draft
+from theta.workspace.writing import CACHE_FILE
+from theta_store.ids import TensorId
 
 INDEX = "model.safetensors.index.json"
 SHARDS = 3
@@ -251,9 +253,9 @@ def test_a_shard_that_is_written_during_a_switch_is_noticed(
 ) -> None:
     finish = Draft.finish
 
-    def meanwhile(self: Draft) -> None:
+    def meanwhile(self: Draft, ids: Mapping[str, TensorId]) -> None:
         _write(retrained, 2, 99)
-        finish(self)
+        finish(self, ids)
 
     monkeypatch.setattr(Draft, "finish", meanwhile)
     repo.switch("other")

@@ -7,7 +7,7 @@ format, nor where tensors come from: bytes may arrive in any order, from any thr
 import itertools
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
@@ -211,11 +211,15 @@ class JoinPlan:
     _layout: Layout
     _fixed: Callable[[int], int]
 
-    def finish(self) -> None:
-        """Check that every byte arrived, once, and write the checksums; else `MalformedRecord`."""
+    def finish(self, standing: Collection[str] = ()) -> None:
+        """Check that every byte arrived, once, and write the checksums; else `MalformedRecord`.
+
+        Tensors that are ``standing`` were in the file before; no checksum may cover them.
+        """
         crcs: dict[int, int] = {}
-        for sink in self._tensors.values():
-            crcs.update(sink.finish())
+        for name, sink in self._tensors.items():
+            if name not in standing:
+                crcs.update(sink.finish())
         if not any(isinstance(segment, Computed) for segment in self._layout.segments):
             return
         checksums = LayoutChecksums(

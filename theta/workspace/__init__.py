@@ -1,14 +1,12 @@
-"""The user's folder: which files are tracked, what they are now, and writing them.
+"""The user's folder: which files are tracked, what they are now, and turning them into others.
 
-Owns tracking, the stat cache's use, snapshots and checkouts of many files. Must not know refs,
+Owns tracking, snapshots of many files, and moves from one state to another. Must not know refs,
 commits or the operation log.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,27 +17,18 @@ from theta.progress import SILENT, Progress
 from theta.stat_cache import StatCache
 from theta.workspace import tracking as tracked
 from theta.workspace.ancestry import Ancestry
-from theta.workspace.checkout import (
-    check_checkpoint,
-    part_path,
-    part_sizes,
-    parts_of,
-    remove_files,
-    safe_path,
-    write_entry,
-)
+from theta.workspace.checkout import remove_files, safe_path
 from theta.workspace.items import Item, group
 from theta.workspace.notices import Notice, lines
+from theta.workspace.seen import cache_key, known_item
 from theta.workspace.status import FileState, ParamState, Records, State, compare
-from theta.workspace.staying import staying
+from theta.workspace.writing import Entries, Parts, Writing
 from theta_store.errors import UnsavedChanges
 from theta_store.ids import CheckpointId, TensorId, TreeId
 from theta_store.records import TreeEntry
-from theta_store.store import Putter, Store
+from theta_store.store import Putter
 
 if TYPE_CHECKING:
-    from theta.checkpoint import Reader
-    from theta.workspace.copies import Copies
     from theta.workspace.drafts import Drafts
     from theta.workspace.snapshot import Known, Taken
 
@@ -56,14 +45,6 @@ __all__ = [
 ]
 
 TRACKING_FILE = "workspace.json"
-CACHE_FILE = "stat-cache"
-DRAFT_FILE = "draft"
-
-Entries = Mapping[str, TreeEntry]
-# Paths of files by the path of the entry that they belong to.
-Parts = Mapping[str, frozenset[str]]
-# One of the stat cache's questions.
-Ask = Callable[[str, os.stat_result], TreeEntry | None]
 
 
 @dataclass
@@ -90,13 +71,8 @@ class Move:
     returns: tuple[str, ...]
 
 
-class Workspace:
+class Workspace(Writing):
     """The files below ``root``, with theta's own state for them in ``private``."""
-
-    def __init__(self, root: Path, private: Path, store: Store) -> None:
-        self.root = root
-        self._private = private
-        self._store = store
 
     @property
     def tracking(self) -> tracked.Tracking:
@@ -117,10 +93,6 @@ class Workspace:
             return {}
         return dict(flatten_tree(self._store, tree))
 
-    def parts(self, path: str, entry: TreeEntry) -> tuple[str, ...]:
-        """Return the paths of the files that an entry stands for."""
-        return parts_of(self._store, path, entry)
-
     def _parts_here(self, path: str, entry: TreeEntry) -> tuple[str, ...]:
         # A model of which some shards were restored is on disk, but in no tree.
         stored = entry.kind != "checkpoint" or self._store.has(entry.id)
@@ -129,10 +101,6 @@ class Workspace:
     def parts_present(self, path: str) -> tuple[str, ...]:
         """Return the files on disk that make one item with the file at ``path``."""
         return group(self.root, [path])[0].parts
-
-    def file_size(self, entry: TreeEntry) -> int:
-        """Return the bytes of the files that an entry stands for."""
-        return sum(part_sizes(self._store, entry.name, entry).values())
 
     def tracked_paths(self, head: Entries) -> list[str]:
         """Return the tracked files that are on disk."""
@@ -177,11 +145,11 @@ class Workspace:
         ``storing``.
         """
         items = group(self.root, self.tracked_paths(head))
-        cache = StatCache.load(self._private / CACHE_FILE)
+        cache = self._seen()
         result = Present(files=frozenset(part for item in items for part in item.parts))
         todo: list[Item] = []
         for item in items:
-            known = None if rehash else self._known(item, cache.get)
+            known = None if rehash else known_item(self.root, item, cache.get)
             if known is None or not self._is_there(known, head, whole=storing):
                 todo.append(item)
             else:
@@ -252,145 +220,6 @@ class Workspace:
     def _bring_back(self, paths: Iterable[str]) -> None:
         self._change_tracking(lambda old: tracked.returned(old, paths))
 
-    def drafts(self) -> "Drafts":
-        """Return where a file can be begun whose tensors are not all known yet."""
-        from theta.workspace.drafts import Drafts
-
-        return Drafts(self.root, self._private / DRAFT_FILE, self._store)
-
-    def write(
-        self,
-        entries: Entries,
-        *,
-        only: Parts | None = None,
-        drafts: "Drafts | None" = None,
-        progress: Progress = SILENT,
-    ) -> list[str]:
-        """Write entries to disk, each file atomically, and remember them in the stat cache.
-
-        A shard that is on disk already as its model has it is left as it is. ``only`` restricts
-        some entries to some of their files; ``drafts`` has a file that is begun. Return the paths
-        that were written.
-        """
-        self._check_paths(entries)
-        cache = StatCache.load(self._private / CACHE_FILE)
-        wanted = {path: self._wanted(path, entry, only) for path, entry in entries.items()}
-        kept: dict[str, os.stat_result] = {}
-        todo = {p: self._differing(cache, p, e, wanted[p], kept=kept) for p, e in entries.items()}
-        progress.begin("writing", self._bytes_of(entries, todo))
-        written: list[str] = []
-        begun = {} if drafts is None else drafts.by_part
-        for path, entry in entries.items():
-            # As they were when they were known to be right: somebody may be writing meanwhile.
-            for part in wanted[path]:
-                if part in kept:
-                    cache.put(_key(path, part), kept[part], entry)
-            with self._lent(cache, [path] if todo[path] else []):
-                written += write_entry(
-                    self._store,
-                    self.root,
-                    path,
-                    entry,
-                    only=todo[path],
-                    drafts=begun,
-                    placed=partial(self._remember_written, cache, path, entry),
-                    progress=progress,
-                )
-        if entries:
-            cache.save()
-        return written
-
-    def unwritten(self, entries: Entries, only: Parts, reader: "Reader") -> tuple[str, ...]:
-        """Return the paths that `write` would write; ``reader`` has what is on disk."""
-        cache = StatCache.load(self._private / CACHE_FILE)
-        found: list[str] = []
-        for path, entry in entries.items():
-            wanted = self._wanted(path, entry, only)
-            found += self._differing(cache, path, entry, wanted, reader)
-        return tuple(found)
-
-    def _wanted(self, path: str, entry: TreeEntry, only: Parts | None) -> list[str]:
-        parts = self.parts(path, entry)
-        return [p for p in parts if only is None or path not in only or p in only[path]]
-
-    def _differing(
-        self,
-        cache: StatCache,
-        path: str,
-        entry: TreeEntry,
-        wanted: Iterable[str],
-        reader: "Reader | None" = None,
-        *,
-        kept: dict[str, os.stat_result] | None = None,
-    ) -> list[str]:
-        """Return which of these files of an entry are not on disk as it has them.
-
-        ``kept`` gets the stat by which each of the others was known.
-        """
-        stats: dict[str, os.stat_result] = {}
-
-        def seen(part: str) -> TreeEntry | None:
-            try:
-                stats[part] = safe_path(self.root, part).stat()
-            except OSError:
-                return None
-            return cache.get(_key(path, part), stats[part])
-
-        there = staying(self._store, path, entry, seen, reader)
-        if kept is not None:
-            kept |= {part: stats[part] for part in there}
-        return [part for part in wanted if part not in there]
-
-    def _remember_written(self, cache: StatCache, path: str, entry: TreeEntry, part: str) -> None:
-        cache.put(_key(path, part), (self.root / part).stat(), entry)
-
-    def _bytes_of(self, entries: Entries, parts: Mapping[str, Iterable[str]]) -> int:
-        sizes = {p: part_sizes(self._store, p, entries[p]) for p, found in parts.items() if found}
-        return sum(sizes[path][part] for path, found in parts.items() for part in found)
-
-    def lent(self, paths: Iterable[str]) -> AbstractContextManager[None]:
-        """Let the store read chunks of these models from their files, where nothing has changed."""
-        return self._lent(StatCache.load(self._private / CACHE_FILE), paths)
-
-    @contextmanager
-    def _lent(self, cache: StatCache, paths: Iterable[str]) -> Iterator[None]:
-        from theta.workspace.copies import Copies
-
-        with Copies(self._store) as copies:
-            for path in paths:
-                for item in group(self.root, [path] if (self.root / path).is_file() else []):
-                    known = self._known(item, cache.likely)
-                    self._lend(copies, item.path, known or {})
-            if copies.is_empty:
-                yield
-                return
-            with self._store.beside(copies):
-                yield
-
-    def _lend(self, copies: "Copies", path: str, known: Entries) -> None:
-        for entry in known.values():
-            if entry.kind == "checkpoint" and self._store.has(entry.id):
-                for file in self._store.checkpoint(CheckpointId(entry.id)).files:
-                    copies.add(self.root / part_path(path, file), entry, file)
-
-    def export(self, entries: Entries, *, progress: Progress = SILENT) -> list[str]:
-        """Write entries without remembering them: these files are not the workspace's."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        self._check_paths(entries)
-        parts = {path: self.parts(path, entry) for path, entry in entries.items()}
-        progress.begin("writing", self._bytes_of(entries, parts))
-        written: list[str] = []
-        for path, entry in entries.items():
-            written += write_entry(self._store, self.root, path, entry, progress=progress)
-        return written
-
-    def _check_paths(self, entries: Entries) -> None:
-        for path, entry in entries.items():
-            if entry.kind == "checkpoint":
-                check_checkpoint(self._store.checkpoint(CheckpointId(entry.id)))
-            for part in self.parts(path, entry):
-                safe_path(self.root, part)
-
     def in_the_way(self, present: Present, target: Entries) -> list[str]:
         """Return the files on disk that are not tracked and lie where ``target`` writes."""
         wanted = {part for path, entry in target.items() for part in self.parts(path, entry)}
@@ -444,7 +273,7 @@ class Workspace:
         leaves: dict[bytes, Mapping[str, TensorId]] = {}
 
         def known(part: str, status: os.stat_result) -> Mapping[str, TensorId]:
-            entry = cache.get(_key(item.path, part), status)
+            entry = cache.get(cache_key(item.path, part), status)
             if entry is None or entry.kind != "checkpoint":
                 return {}
             if entry.id not in leaves:
@@ -491,23 +320,6 @@ class Workspace:
         new = [entry.id for path, entry in entries.items() if head.get(path) != entry]
         return self._store.whole(new) if whole else all(self._store.has(id_) for id_ in new)
 
-    def _known(self, item: Item, ask: Ask) -> dict[str, TreeEntry] | None:
-        """Return what an item is as far as the stat cache knows, None where it does not."""
-        found: dict[str, TreeEntry] = {}
-        for part in item.parts:
-            entry = ask(_key(item.path, part), (self.root / part).stat())
-            if entry is None:
-                return None
-            found[part] = entry
-        first = found[item.path]
-        if first.kind == "checkpoint" and item.is_lone_index:
-            # It was the model's while all shards were there.
-            return None
-        whole = len(item.parts) > 1 and first.kind == "checkpoint"
-        if whole and any(entry != first for entry in found.values()):
-            return None
-        return {item.path: first} if whole else found
-
     def _remember(self, cache: StatCache, item: Item, taken: "Taken", *, storing: bool) -> None:
         whole = taken.entries.get(item.path)
         for part, status in taken.stats.items():
@@ -515,12 +327,7 @@ class Workspace:
             # A model that is not stored has no tensors to give to the next who looks.
             if entry is not None and (storing or part not in taken.unread):
                 # It was read after the cache was: what was written since may have been missed.
-                cache.put(_key(item.path, part), status, entry, since=cache.loaded_ns)
+                cache.put(cache_key(item.path, part), status, entry, since=cache.loaded_ns)
 
     def _size(self, part: str) -> int:
         return (self.root / part).stat().st_size
-
-
-def _key(path: str, part: str) -> str:
-    # A shard is remembered as part of its model: without the index it is another file.
-    return path if path == part else f"{path}{os.sep}{os.sep}{part}"

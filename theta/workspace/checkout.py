@@ -12,10 +12,11 @@ from theta.formats.layout import layout_size
 from theta.formats.writing import FileWriter
 from theta.params import flatten
 from theta.progress import Progress
-from theta.workspace.draft import Draft, replacing
+from theta.workspace.draft import Draft, Planned, replacing
+from theta.workspace.original import Original
 from theta_store.errors import MalformedRecord, UnsafePath
 from theta_store.ids import BlobId, CheckpointId
-from theta_store.records import Blob, Checkpoint, File, Tensor, TreeEntry, check_component
+from theta_store.records import Blob, Checkpoint, File, TreeEntry, check_component
 from theta_store.store import Store
 
 RESERVED = ".theta"
@@ -85,19 +86,20 @@ def write_entry(
     progress: Progress,
     only: Collection[str] | None = None,
     drafts: Mapping[str, Draft] | None = None,
-    placed: Callable[[str], None] | None = None,
+    original: Callable[[str], Original | None] = lambda _: None,
+    placed: Callable[[str], None] = lambda _: None,
 ) -> list[str]:
     """Write the files of an entry, each atomically; return their paths.
 
     ``only`` restricts to some of its files; ``drafts`` are files that were begun, by path;
-    ``placed`` is told of each file as soon as it is in its place.
+    ``original`` returns what is known of the file on disk; ``placed`` is told of each file as soon
+    as it is in its place.
     """
     if only is not None and not only:
         return []
     if entry.kind == "blob":
         _write_blob(store, safe_path(root, path), store.blob(BlobId(entry.id)), entry, progress)
-        if placed is not None:
-            placed(path)
+        placed(path)
         return [path]
     record = store.checkpoint(CheckpointId(entry.id))
     ids = dict(flatten(store, record.params))
@@ -106,16 +108,15 @@ def write_entry(
     for file in record.files:
         part = part_path(path, file)
         if only is None or part in only:
-            mode = entry.executable
+            planned = Planned(file, ids, tensors, entry.executable)
             draft = (drafts or {}).get(part)
-            if draft is None or not draft.becomes(file, ids, tensors, executable=mode):
+            if draft is None or not draft.becomes(planned):
                 if draft is not None:
                     draft.discard()
-                draft = Draft(store, safe_path(root, part), file, tensors, executable=mode)
-            _finish(store, draft, tensors, progress)
+                draft = Draft(store, safe_path(root, part), planned, original(part))
+            _finish(store, draft, planned, progress)
             written.append(part)
-            if placed is not None:
-                placed(part)
+            placed(part)
     return written
 
 
@@ -126,15 +127,17 @@ def _write_blob(
         store.read_into([(blob, BlobSink(out))], progress=progress.advance)
 
 
-def _finish(store: Store, draft: Draft, tensors: Mapping[str, Tensor], progress: Progress) -> None:
+def _finish(store: Store, draft: Draft, planned: Planned, progress: Progress) -> None:
     """Write what a file still misses and put it in its place."""
-    progress.advance(sum(tensors[name].nbytes for name in draft.given))
+    missing = draft.missing(planned.ids)
+    there = draft.names - missing.keys()
+    progress.advance(sum(planned.tensors[name].nbytes for name in there))
     try:
         store.read_into(
-            ((tensors[name], sink) for name, sink in draft.missing.items()),
+            ((planned.tensors[name], sink) for name, sink in missing.items()),
             progress=progress.advance,
         )
-        draft.finish()
+        draft.finish(planned.ids)
     except BaseException:
         draft.discard()
         raise

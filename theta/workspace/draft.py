@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from theta.formats.layout import decode_layout
 from theta.formats.writing import FileWriter
+from theta.workspace.original import Original
 from theta_store.errors import DiskFull
 from theta_store.ids import TensorId
 from theta_store.records import File, Tensor
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from theta.formats.base import TensorSpec
 
 TEMPORARY = ".theta-tmp-"
+# Of a file of which less stays, sharing it makes more work than it saves.
+LEAST_STANDING = 1 / 16
 
 
 @contextmanager
@@ -30,6 +33,7 @@ def replacing(target: Path, size: int, *, executable: bool) -> Iterator[FileWrit
     """Lend a temporary file that takes the target's place when all went well."""
     out = _begun(target, size, executable=executable)
     try:
+        _check_room(target, size)
         yield out
         _put_in_place(out, target)
     except BaseException:
@@ -49,36 +53,65 @@ class _Several:
             sink.write(start, plain)
 
 
+@dataclass(frozen=True)
+class Planned:
+    """One file of a checkpoint, and the tensors of the whole checkpoint by name."""
+
+    file: File
+    ids: Mapping[str, TensorId]
+    tensors: Mapping[str, Tensor]
+    executable: bool
+
+
 class Draft:
     """One file of a checkpoint: what is no tensor's is written, the tensors are awaited.
 
     Tensors may come before their ids are known: whoever writes them by `give` says by `settle`
-    what they were.
+    what they were; ``awaited`` names those that will. Where the file system can share bytes between
+    files, those that the ``original`` in its place has already are not written again. ``room`` are
+    the bytes that it takes on the disk.
     """
+
+    room: int
 
     def __init__(
         self,
         store: Store,
         target: Path,
-        file: File,
-        tensors: Mapping[str, Tensor],
-        *,
-        executable: bool,
+        planned: Planned,
+        original: Original | None = None,
+        awaited: Collection[str] = (),
     ) -> None:
         from theta.formats.joining import plan_join
 
         self._target = target
-        self._file = file
-        self._specs = _specs(tensors)
-        self._executable = executable
+        self._planned = planned
         self._given: dict[str, TensorId | None] = {}
-        layout = decode_layout(store.read_bytes(file.layout))
-        self._out = _begun(target, layout.size, executable=executable)
+        self._specs = _specs(planned.tensors)
+        layout = decode_layout(store.read_bytes(planned.file.layout))
+        self._standing = {} if original is None else original.standing(layout)
+        stays = self._standing_bytes(awaited)
+        self._out = _begun(
+            target,
+            layout.size,
+            executable=planned.executable,
+            original=original if stays > LEAST_STANDING * layout.size else None,
+        )
+        self.room = layout.size
+        if self._out.cloned:
+            self.room -= stays
+        else:
+            self._standing = {}
         try:
-            self._plan = plan_join(layout, file.literals, self._out, self._specs)
+            _check_room(target, self.room)
+            self._plan = plan_join(layout, planned.file.literals, self._out, self._specs)
         except BaseException:
             self._out.discard()
             raise
+
+    def _standing_bytes(self, awaited: Collection[str]) -> int:
+        names = self.standing(self._planned.ids) - frozenset(awaited)
+        return sum(self._planned.tensors[name].nbytes for name in names)
 
     @property
     def path(self) -> Path:
@@ -86,14 +119,18 @@ class Draft:
         return self._out.path
 
     @property
-    def given(self) -> frozenset[str]:
-        """The names whose bytes came, or come, by `give`."""
-        return frozenset(self._given)
+    def names(self) -> frozenset[str]:
+        """The tensors that are in it."""
+        return frozenset(self._plan.sinks)
 
-    @property
-    def missing(self) -> dict[str, Sink]:
-        """Where the bytes of all other tensors go."""
-        return {n: sink for n, sink in self._plan.sinks.items() if n not in self._given}
+    def standing(self, ids: Mapping[str, TensorId]) -> frozenset[str]:
+        """Return the names of tensors that need not come: they are in it already."""
+        return frozenset(n for n, tensor in self._standing.items() if ids.get(n) == tensor)
+
+    def missing(self, ids: Mapping[str, TensorId]) -> dict[str, Sink]:
+        """Return where the bytes of tensors go that neither came nor stand."""
+        there = self._given.keys() | self.standing(ids)
+        return {name: sink for name, sink in self._plan.sinks.items() if name not in there}
 
     def give(self, names: Collection[str]) -> Sink | None:
         """Return where the bytes of a tensor of these names go; None where the file has none."""
@@ -105,25 +142,19 @@ class Draft:
         """Say which tensor the bytes were that came for these names."""
         self._given |= {name: tensor for name in names if name in self._given}
 
-    def becomes(
-        self,
-        file: File,
-        ids: Mapping[str, TensorId],
-        tensors: Mapping[str, Tensor],
-        *,
-        executable: bool,
-    ) -> bool:
+    def becomes(self, planned: Planned) -> bool:
         """Say whether this is that file, as far as it is written."""
+        old = self._planned
         return (
-            (self._file, self._executable) == (file, executable)
-            and self._specs == _specs(tensors)
-            and all(ids.get(name) == tensor for name, tensor in self._given.items())
+            (old.file, old.executable) == (planned.file, planned.executable)
+            and self._specs == _specs(planned.tensors)
+            and all(planned.ids.get(name) == tensor for name, tensor in self._given.items())
         )
 
-    def finish(self) -> None:
-        """Put the file in its place; every byte must have come."""
+    def finish(self, ids: Mapping[str, TensorId]) -> None:
+        """Put the file of these tensors in its place; what is missing must have come."""
         try:
-            self._plan.finish()
+            self._plan.finish(self.standing(ids))
             _put_in_place(self._out, self._target)
         except BaseException:
             self.discard()
@@ -140,8 +171,23 @@ def _specs(tensors: Mapping[str, Tensor]) -> "dict[str, TensorSpec]":
     return {name: TensorSpec(name, t.dtype, t.shape) for name, t in tensors.items()}
 
 
-def _begun(target: Path, size: int, *, executable: bool) -> FileWriter:
+def _begun(
+    target: Path, size: int, *, executable: bool, original: Original | None = None
+) -> FileWriter:
     target.parent.mkdir(parents=True, exist_ok=True)
+    path = target.parent / f"{TEMPORARY}{os.urandom(6).hex()}"
+    mode = 0o777 if executable else 0o666
+    if original is not None:
+        with original.opened() as origin:
+            if origin is not None:
+                out = FileWriter(path, size, mode=mode, origin=origin)
+                if original.is_unchanged(origin):
+                    return out
+                out.discard()
+    return FileWriter(path, size, mode=mode)
+
+
+def _check_room(target: Path, size: int) -> None:
     free = shutil.disk_usage(target.parent).free
     if free < size:
         raise DiskFull(
@@ -149,8 +195,6 @@ def _begun(target: Path, size: int, *, executable: bool) -> FileWriter:
             "the file was left as it is",
             hint="theta gc --dry-run",
         )
-    name = f"{TEMPORARY}{os.urandom(6).hex()}"
-    return FileWriter(target.parent / name, size, mode=0o777 if executable else 0o666)
 
 
 def _put_in_place(out: FileWriter, target: Path) -> None:

@@ -8,7 +8,7 @@ with most of the bytes that are awaited.
 """
 
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,22 +19,26 @@ from filelock import FileLock, Timeout
 from theta.formats.layout import Scatter, Span, decode_layout
 from theta.params import flatten
 from theta.workspace.checkout import check_checkpoint, part_path, safe_path
-from theta.workspace.draft import TEMPORARY, Draft
+from theta.workspace.draft import TEMPORARY, Draft, Planned
+from theta.workspace.original import Original
 from theta_store.errors import ResourceError
 from theta_store.ids import CheckpointId, TensorId
 from theta_store.records import Checkpoint, File, TreeEntry
 from theta_store.store import Sink, Store
 
+# What is known of a file on disk, by the path of its model and its own.
+FindOriginal = Callable[[str, str], Original | None]
+
 
 @dataclass(frozen=True)
 class _Plan:
-    """A file that could be begun, and how many bytes of it are awaited."""
+    """A file that could be begun, the names that are awaited, and how many bytes of it are."""
 
     path: str
     record: Checkpoint
     file: File
     executable: bool
-    size: int
+    names: frozenset[str]
     awaited: int
 
 
@@ -45,9 +49,10 @@ class Drafts:
     its lock begins one, so that no file of a living process is taken for left behind.
     """
 
-    def __init__(self, root: Path, note: Path, store: Store) -> None:
+    def __init__(self, root: Path, note: Path, store: Store, original: FindOriginal) -> None:
         self._root = root
         self._note = note
+        self._original = original
         self._lock = FileLock(note.with_name(f"{note.name}.lock"), blocking=False)
         self._store = store
         self._path: str | None = None
@@ -86,7 +91,7 @@ class Drafts:
             return
         part = part_path(best.path, best.file)
         target = safe_path(self._root, part)
-        if target.is_file() and _has_room(target, best.size + best.awaited):
+        if target.is_file():
             self._open(best, part, target)
 
     def sink(self, path: str, names: Collection[str]) -> Sink | None:
@@ -109,15 +114,20 @@ class Drafts:
             layout = decode_layout(self._store.read_bytes(file.layout))
             found = (s for s in layout.segments if isinstance(s, Span | Scatter))
             size = sum(segment.size for segment in found if segment.name in names)
-            yield _Plan(path, record, file, entry.executable, layout.size, size)
+            yield _Plan(path, record, file, entry.executable, names, size)
 
     def _open(self, plan: _Plan, part: str, target: Path) -> None:
-        leaves = flatten(self._store, plan.record.params)
-        tensors = {name: self._store.tensor(id_) for name, id_ in leaves}
+        ids = dict(flatten(self._store, plan.record.params))
+        tensors = dict(zip(ids, self._store.tensors(ids.values()), strict=True))
+        planned = Planned(plan.file, ids, tensors, plan.executable)
         try:
-            draft = Draft(self._store, target, plan.file, tensors, executable=plan.executable)
+            original = self._original(plan.path, part)
+            draft = Draft(self._store, target, planned, original, plan.names)
         except ResourceError:
             # Whoever writes the file in the end says what is wrong.
+            return
+        if not _has_room(target, draft.room + plan.awaited):
+            draft.discard()
             return
         self._note.write_text(draft.path.relative_to(self._root).as_posix())
         self._path, self.by_part = plan.path, {part: draft}

@@ -105,7 +105,7 @@ def test_what_gc_took_is_computed_again(fork: Shell) -> None:
 # theta itself, but it takes a while between two files.
 WRITING = """
 import sys, time
-import theta.workspace as workspace
+import theta.workspace.writing as workspace
 write = workspace.write_entry
 def slow(*args, **more):
     written = write(*args, **more)

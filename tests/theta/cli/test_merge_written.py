@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from tests.theta.cli.conftest import Shell
 from tests.theta.cli.merging import branch
 from theta.workspace.copies import Copies
 from theta.workspace.draft import TEMPORARY, Draft
+from theta_store.ids import TensorId
 
 Written = dict[str, frozenset[str]]
 
@@ -23,9 +24,9 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Written:
     found: Written = {}
     finish = Draft.finish
 
-    def spy(self: Draft) -> None:
-        finish(self)
-        found[self._target.name] = self.given
+    def spy(self: Draft, ids: Mapping[str, TensorId]) -> None:
+        finish(self, ids)
+        found[self._target.name] = frozenset(self._given)
 
     monkeypatch.setattr(Draft, "finish", spy)
     return found
