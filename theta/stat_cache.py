@@ -1,9 +1,9 @@
 """Which files need not be read again: their stat as it was when they were last hashed.
 
-Owns the cache file and the rule of trust: size, mtime, ctime, inode and device agree, and the
-mtime is older than the entry by more than the grain of the clock that made it (a file written
-again within it would look unchanged). Must not know the store. A damaged or foreign cache is an
-empty one.
+Owns the cache file and the rule of trust: size, mtime, ctime, inode and device agree, and a file
+that was written again would have another mtime. It would if the mtime is older than the ctime, or
+than the entry by more than the grain of the clock that made it. Must not know the store. A damaged
+or foreign cache is an empty one.
 """
 
 import os
@@ -72,7 +72,7 @@ class StatCache:
     def get(self, path: str, status: os.stat_result) -> TreeEntry | None:
         """Return the entry of an unchanged file, or None when it has to be read."""
         seen = self._seen.get(path)
-        if seen is not None and status.st_mtime_ns > seen.cached_ns - _grain(status.st_mtime_ns):
+        if seen is not None and not _would_show(status, seen.cached_ns):
             return None
         return self.likely(path, status)
 
@@ -114,9 +114,15 @@ class StatCache:
             temporary.unlink(missing_ok=True)
 
 
-def _grain(mtime_ns: int) -> int:
-    """Return for how long after this time a file may have been written again unseen."""
-    return FINE_GRAIN_NS if mtime_ns % STEP_NS else GRAIN_NS
+def _would_show(status: os.stat_result, cached_ns: int) -> bool:
+    """Say whether a file that was written again since would have another mtime.
+
+    A write sets both times to the clock's, which is never behind the ctime: an mtime that is moves.
+    """
+    mtime_ns = status.st_mtime_ns
+    if mtime_ns % STEP_NS:
+        return mtime_ns < status.st_ctime_ns or mtime_ns <= cached_ns - FINE_GRAIN_NS
+    return mtime_ns <= cached_ns - GRAIN_NS
 
 
 def signature(status: os.stat_result) -> tuple[int, int, int, int, int]:

@@ -14,24 +14,29 @@ NOW = 1_700_000_000_123_456_789
 SECOND = 1_000_000_000
 ENTRY = TreeEntry("m.pt", "checkpoint", RecordId(bytes(32)), executable=False)
 
-Put = Callable[[int], tuple[StatCache, os.stat_result]]
+Put = Callable[..., tuple[StatCache, os.stat_result]]
 
 
 @pytest.fixture
 def put(tmp_path: Path) -> Put:
     """Cache a file with this mtime, at the moment `NOW`."""
 
-    def made(mtime_ns: int) -> tuple[StatCache, os.stat_result]:
+    def made(mtime_ns: int, ctime_ns: int | None = None) -> tuple[StatCache, os.stat_result]:
         path = tmp_path / "m.pt"
         path.write_bytes(b"values")
-        os.utime(path, ns=(mtime_ns, mtime_ns))
         cache = StatCache.load(tmp_path / "cache", clock=lambda: NOW)
-        status = path.stat()
+        status = _with_times(path.stat(), mtime_ns, ctime_ns or mtime_ns)
         cache.put("m.pt", status, ENTRY)
         cache.save()
         return StatCache.load(tmp_path / "cache"), status
 
     return made
+
+
+def _with_times(status: os.stat_result, mtime_ns: int, ctime_ns: int) -> os.stat_result:
+    """Return the stat of a file with these times: nobody can set a ctime."""
+    parts = status.__reduce__()[1]
+    return os.stat_result(parts[0], parts[1] | {"st_mtime_ns": mtime_ns, "st_ctime_ns": ctime_ns})
 
 
 @pytest.mark.parametrize(
@@ -52,6 +57,25 @@ def test_a_file_is_trusted_once_its_time_is_older_than_the_grain(
     put: Put, mtime_ns: int, is_trusted: bool
 ) -> None:
     cache, status = put(mtime_ns)
+    assert (cache.get("m.pt", status) == ENTRY) is is_trusted
+    assert cache.likely("m.pt", status) == ENTRY
+
+
+@pytest.mark.parametrize(
+    ("mtime_ns", "ctime_ns", "is_trusted"),
+    [
+        # A write would move the mtime to the ctime or later.
+        (NOW - 1, NOW, True),
+        (NOW, NOW, False),
+        (NOW + 1, NOW, False),
+        # A clock with steps may move the one and not the other.
+        (NOW // 10_000_000 * 10_000_000, NOW, False),
+    ],
+)
+def test_a_file_is_trusted_if_a_write_would_move_its_mtime(
+    put: Put, mtime_ns: int, ctime_ns: int, is_trusted: bool
+) -> None:
+    cache, status = put(mtime_ns, ctime_ns)
     assert (cache.get("m.pt", status) == ENTRY) is is_trusted
     assert cache.likely("m.pt", status) == ENTRY
 

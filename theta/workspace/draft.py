@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from theta.formats.base import TensorSpec
 
 TEMPORARY = ".theta-tmp-"
+# A smaller file is read again sooner than a clock moves on.
+LEAST_SETTLED = 32 << 20
 # Of a file of which less stays, sharing it makes more work than it saves.
 LEAST_STANDING = 1 / 16
 
@@ -199,5 +201,7 @@ def _check_room(target: Path, size: int) -> None:
 
 def _put_in_place(out: FileWriter, target: Path) -> None:
     out.sync()
+    if out.size >= LEAST_SETTLED:
+        out.settle()
     out.close()
     out.path.replace(target)

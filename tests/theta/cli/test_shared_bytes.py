@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.theta.cli.conftest import Shell, shell
 from theta.formats import writing
+from theta.formats.reading import FileReader
 from theta.formats.writing import FileWriter, reflink
 
 __all__ = ["shell"]
@@ -206,32 +207,24 @@ def test_a_file_with_checksums_is_written_whole(
     assert written.clones == 0
 
 
-def test_a_clone_begins_with_all_bytes_and_keeps_its_own(tmp_path: Path) -> None:
-    origin = tmp_path / "origin"
-    origin.write_bytes(bytes(range(256)) * 64)
-    with origin.open("rb") as file:
-        out = FileWriter(tmp_path / "clone", 256 * 64, origin=file.fileno())
-        assert out.cloned
-        out.pwrite(5, b"new")
-        out.sync()
-        out.close()
-    whole = bytearray(origin.read_bytes())
-    assert whole == bytes(range(256)) * 64
-    whole[5:8] = b"new"
-    assert (tmp_path / "clone").read_bytes() == whole
-
-
-def test_where_nothing_can_be_shared_a_file_begins_as_zeros(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_large_file_that_was_just_written_is_not_read_again(
+    forked: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "reflink", lambda *_: False)
-    origin = tmp_path / "origin"
-    origin.write_bytes(b"x" * 8192)
-    with origin.open("rb") as file:
-        out = FileWriter(tmp_path / "new", 8192, origin=file.fileno())
-    assert not out.cloned
-    out.close()
-    assert (tmp_path / "new").read_bytes() == bytes(8192)
+    monkeypatch.setattr("theta.workspace.draft.LEAST_SETTLED", 0)
+    read: list[Path] = []
+    fill = FileReader.read_into
+
+    def counted(reader: FileReader, start: int, out: memoryview) -> None:
+        read.append(reader.path)
+        fill(reader, start, out)
+
+    forked("switch", "main")
+    monkeypatch.setattr(FileReader, "read_into", counted)
+    assert "Nothing changed" in forked("status").out
+    assert not read
+    forked.save(**_layers(l0=9.0))
+    assert "Nothing changed" not in forked("status").out
+    assert read
 
 
 def test_a_full_fine_tune_is_written_as_a_new_file(forked: Shell, written: Written) -> None:
