@@ -9,6 +9,7 @@ or foreign cache is an empty one.
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Self
 
@@ -111,7 +112,8 @@ class StatCache:
             temporary.write_bytes(bytes((VERSION,)) + _sum(body) + body)
             temporary.replace(self._path)
         except OSError:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def _would_show(status: os.stat_result, cached_ns: int) -> bool:

@@ -1,5 +1,6 @@
 """Files that are begun early: one at a time, swept up if a process died, never one at work."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.theta.cli.conftest import Shell, shell
+from theta.formats.writing import FileWriter
 from theta.params import flatten
 from theta.repo import Repo
 from theta.workspace.draft import TEMPORARY, Draft
@@ -106,3 +108,30 @@ def test_a_begun_file_is_taken_only_for_the_tensors_it_was_given(
         repo.workspace.write(entries, drafts=drafts)
     assert path.read_bytes() == expected
     assert (draft in finished) == (said == "right")
+
+
+def _old(path: Path) -> Path:
+    path.write_bytes(b"half a model")
+    os.utime(path, (1_700_000_000,) * 2)
+    return path
+
+
+def test_what_a_killed_checkout_left_is_removed_by_the_next(shell: Shell) -> None:
+    for value in (1, 2):
+        shell.save("sub/m.safetensors", a=value)
+        shell("add", "sub")
+        shell.commit(str(value))
+    folder = shell.folder / "sub"
+    left, elsewhere = _old(folder / f"{TEMPORARY}1"), _old(shell.folder / f"{TEMPORARY}2")
+    young = folder / f"{TEMPORARY}3"
+    young.write_bytes(b"just begun")
+    other = FileWriter(folder / f"{TEMPORARY}4", 4)
+    os.utime(other.path, (1_700_000_000,) * 2)
+    shell("switch", "--detach", "HEAD~1")
+    assert not left.exists()
+    assert young.exists()
+    assert elsewhere.exists()
+    assert other.path.exists(), "somebody writes it"
+    other.close()
+    shell("switch", "main")
+    assert not other.path.exists()

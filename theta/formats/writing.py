@@ -40,6 +40,7 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class FileWriter:
     """A new file, written by position from any thread; a file that exists is never opened.
 
+    It is locked while it is open, so that others can see that somebody is at work.
     ``mode`` are the permission bits, before the process's mask. Nothing is durable before `sync`.
     ``origin`` is the descriptor of a file to begin as a copy of, without its bytes being copied;
     ``cloned`` says whether that was possible. Else the file begins as zeros.
@@ -59,6 +60,7 @@ class FileWriter:
             self._raw = open(os.open(path, _FLAGS, mode), "r+b", buffering=0)  # noqa: PTH123, SIM115
         except OSError as error:
             raise self._failed(error) from None
+        _lock(self._raw.fileno())
         self.cloned = origin is not None and reflink(origin, self._raw.fileno())
         try:
             self._raw.truncate(size)
@@ -138,6 +140,25 @@ class FileWriter:
         if error.errno in _NO_SPACE:
             return DiskFull(f"no space is left: {left}")
         return ResourceError(f"the file cannot be written ({error.strerror}): {left}")
+
+
+def is_abandoned(path: Path) -> bool:
+    """Say whether nobody writes a file any more; False where that cannot be told."""
+    with path.open("rb") as file:
+        return _lock(file.fileno())
+
+
+def _lock(number: int) -> bool:
+    """Lock an open file until it is closed, however that comes; False where it is locked."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: nobody can remove an open file there
+        return False
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def reflink(source: int, target: int) -> bool:

@@ -5,7 +5,7 @@ commits or the operation log.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,14 +21,16 @@ from theta.workspace.checkout import remove_files, safe_path
 from theta.workspace.items import Item, group
 from theta.workspace.notices import Notice, lines
 from theta.workspace.seen import cache_key, known_item
-from theta.workspace.status import FileState, ParamState, Records, State, compare
+from theta.workspace.status import FileState, ParamReader, ParamState, Records, State, compare
+from theta.workspace.staying import is_mixture
 from theta.workspace.writing import Entries, Parts, Writing
 from theta_store.errors import UnsavedChanges
 from theta_store.ids import CheckpointId, TensorId, TreeId
 from theta_store.records import TreeEntry
-from theta_store.store import Putter
+from theta_store.store import Hashing, Putter
 
 if TYPE_CHECKING:
+    from theta.checkpoint import Reader
     from theta.workspace.drafts import Drafts
     from theta.workspace.snapshot import Known, Taken
 
@@ -55,6 +57,8 @@ class Present:
     files: frozenset[str] = frozenset()
     notices: list[Notice] = field(default_factory=list)
     plain_bytes: int = 0
+    # Where the records of all entries are read; None where they may not be stored.
+    reader: "Reader | None" = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -136,10 +140,13 @@ class Workspace(Writing):
         putter: Putter,
         *,
         storing: bool,
+        strict: bool = False,
         rehash: bool = False,
         progress: Progress = SILENT,
     ) -> Present:
         """Read the tracked files through ``putter``; those the stat cache knows are not read.
+
+        A damaged model is told of and taken byte for byte, or refused where ``strict``.
 
         An entry that the cache knows but HEAD lacks must be readable in the store, and whole if
         ``storing``.
@@ -147,6 +154,7 @@ class Workspace(Writing):
         items = group(self.root, self.tracked_paths(head))
         cache = self._seen()
         result = Present(files=frozenset(part for item in items for part in item.parts))
+        result.reader = ParamReader(putter) if isinstance(putter, Hashing) else None
         todo: list[Item] = []
         for item in items:
             known = None if rehash else known_item(self.root, item, cache.get)
@@ -161,7 +169,7 @@ class Workspace(Writing):
             if ancestry is not None:
                 ancestry.settle(item.path, putter.flush)
             known_parts = None if rehash else self._known_parts(cache, item, head, storing=storing)
-            taken = self._take(putter, item, progress, ancestry, known_parts)
+            taken = self._take(putter, item, progress, ancestry, known_parts, strict=strict)
             if ancestry is not None:
                 ancestry.add(taken.entries)
             result.entries |= taken.entries
@@ -170,6 +178,7 @@ class Workspace(Writing):
             self._remember(cache, item, taken, storing=storing)
         if todo:
             cache.save()
+        result.notices += [notice for item in items for notice in _incomplete(item)]
         return result
 
     def compare(self, records: Records, head: Entries, present: Entries) -> tuple[FileState, ...]:
@@ -293,12 +302,14 @@ class Workspace(Writing):
         progress: Progress,
         ancestry: Ancestry | None = None,
         known: "Known | None" = None,
+        *,
+        strict: bool = False,
     ) -> "Taken":
         # Formats bring numpy; a workspace in which nothing changed does without them.
         from theta.workspace.snapshot import take
 
         hints = None if ancestry is None else ancestry.hints
-        return take(putter, self.root, item, progress, hints, known)
+        return take(putter, self.root, item, progress, hints, known, strict=strict)
 
     def _check_clean(
         self, head: Entries, present: Present, changed: Entries, gone: Entries
@@ -306,7 +317,10 @@ class Workspace(Writing):
         dirty = self.in_the_way(present, {**changed, **gone})
         for path in changed.keys() | gone.keys():
             now = present.entries.get(path)
-            if now is not None and now not in (head.get(path), changed.get(path)):
+            sides = [side for side in (head.get(path), changed.get(path)) if side is not None]
+            if now is None or now in sides:
+                continue
+            if not self._is_cut_short(path, now, sides, present.reader):
                 dirty.append(path)
         if dirty:
             names = ", ".join(sorted(dirty)[:5]) + (" …" if len(dirty) > 5 else "")
@@ -315,6 +329,12 @@ class Workspace(Writing):
                 "nothing was changed",
                 hint="theta commit -am MESSAGE, or the same with --force",
             )
+
+    def _is_cut_short(
+        self, path: str, now: TreeEntry, sides: Collection[TreeEntry], reader: "Reader | None"
+    ) -> bool:
+        """Say whether a model is what an interrupted move between two states leaves behind."""
+        return reader is not None and is_mixture(self._store, path, now, sides, reader)
 
     def _is_there(self, entries: Entries, head: Entries, *, whole: bool) -> bool:
         new = [entry.id for path, entry in entries.items() if head.get(path) != entry]
@@ -325,9 +345,20 @@ class Workspace(Writing):
         for part, status in taken.stats.items():
             entry = taken.entries.get(part, whole)
             # A model that is not stored has no tensors to give to the next who looks.
-            if entry is not None and (storing or part not in taken.unread):
+            if (
+                entry is not None
+                and part not in taken.broken
+                and (storing or part not in taken.unread)
+            ):
                 # It was read after the cache was: what was written since may have been missed.
                 cache.put(cache_key(item.path, part), status, entry, since=cache.loaded_ns)
 
     def _size(self, part: str) -> int:
         return (self.root / part).stat().st_size
+
+
+def _incomplete(item: Item) -> Iterable[Notice]:
+    """Yield what is to be said of an index whose model is not whole."""
+    if item.missing:
+        more = f" and {len(item.missing) - 1} more are" if len(item.missing) > 1 else " is"
+        yield Notice(f"{item.missing[0]}{more} missing: its files are kept one by one", item.path)

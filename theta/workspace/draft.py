@@ -1,19 +1,21 @@
 """A file on its way: written under a name of its own, put in its place when it is whole.
 
-Owns the temporary file (room on the disk, fsync, rename), and which tensors of a checkpoint's file
-were written while they were made. Must not decide which files to write, nor make tensors.
+Owns the temporary file (room on the disk, fsync, rename, the end of those whose process died), and
+which tensors of a checkpoint's file were written while they were made. Must not decide which files
+to write, nor make tensors.
 """
 
 import os
 import shutil
+import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from theta.formats.layout import decode_layout
-from theta.formats.writing import FileWriter
+from theta.formats.writing import FileWriter, is_abandoned
 from theta.workspace.original import Original
 from theta_store.errors import DiskFull
 from theta_store.ids import TensorId
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from theta.formats.base import TensorSpec
 
 TEMPORARY = ".theta-tmp-"
+# Nobody takes longer to lock a file that he has made.
+OLD_SECONDS = 60
 # A smaller file is read again sooner than a clock moves on.
 LEAST_SETTLED = 32 << 20
 # Of a file of which less stays, sharing it makes more work than it saves.
@@ -165,6 +169,16 @@ class Draft:
     def discard(self) -> None:
         """Remove the file, unless it is in its place."""
         self._out.discard()
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files of processes that have died, where the system can tell."""
+    if not folder.is_dir():
+        return
+    for path in folder.glob(f"{TEMPORARY}*"):
+        with suppress(OSError):
+            if path.stat().st_mtime < time.time() - OLD_SECONDS and is_abandoned(path):
+                path.unlink()
 
 
 def _specs(tensors: Mapping[str, Tensor]) -> "dict[str, TensorSpec]":

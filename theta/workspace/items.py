@@ -13,10 +13,14 @@ INDEX_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Item:
-    """What becomes one entry of a tree; ``parts`` are its files' paths, the entry's own first."""
+    """What becomes one entry of a tree; ``parts`` are its files' paths, the entry's own first.
+
+    ``missing`` are shards that an index names and that are not there.
+    """
 
     path: str
     parts: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
     @property
     def is_lone_index(self) -> bool:
@@ -33,7 +37,11 @@ def group(root: Path, paths: Iterable[str]) -> list[Item]:
     found = []
     for path in sorted(left):
         shards = _shards(root, path)
-        if shards:
+        missing = tuple(shard for shard in shards if not (root / shard).is_file())
+        if missing:
+            found.append(Item(path, (path,), missing))
+            left.discard(path)
+        elif shards:
             found.append(Item(path, (path, *shards)))
             left -= {path, *shards}
     found += [Item(path, (path,)) for path in left]
@@ -45,9 +53,7 @@ def _shards(root: Path, path: str) -> tuple[str, ...]:
         return ()
     from theta.formats.sharded import shards_of
 
-    names = shards_of((root / path).read_bytes()) or ()
-    shards = tuple(_beside(path, names))
-    return shards if all((root / shard).is_file() for shard in shards) else ()
+    return tuple(_beside(path, shards_of((root / path).read_bytes()) or ()))
 
 
 def _beside(path: str, names: Iterable[str]) -> Iterator[str]:

@@ -32,7 +32,8 @@ from theta_store.store import Hints, Putter, StoredTensor
 class Taken:
     """The entries that an item became, by path, with what was seen on the way.
 
-    ``unread`` are files whose tensors were known.
+    ``unread`` are files whose tensors were known, ``broken`` those that no format could read though
+    they look like its files. ``strict``: these are refused; else they are taken as plain files.
     """
 
     entries: dict[str, TreeEntry] = field(default_factory=dict)
@@ -40,6 +41,8 @@ class Taken:
     notices: list[Notice] = field(default_factory=list)
     plain_bytes: int = 0
     unread: set[str] = field(default_factory=set)
+    broken: set[str] = field(default_factory=set)
+    strict: bool = True
 
 
 # Progress is told no more often than for so much.
@@ -57,13 +60,17 @@ def take(
     progress: Progress,
     hints: HintsOf | None = None,
     known: Known | None = None,
+    *,
+    strict: bool = True,
 ) -> Taken:
     """Read an item and return its entries; a file that changes meanwhile is a `ResourceError`.
+
+    A damaged file is a `MalformedFile`, or, unless ``strict``, a plain file that is told of.
 
     ``hints`` says of an entry's path where its parameters may have come from. Of a sharded model,
     shards that ``known`` has the tensors of are not read.
     """
-    taken = Taken()
+    taken = Taken(strict=strict)
     with ExitStack() as stack:
         readers = {part: stack.enter_context(FileReader(root / part)) for part in item.parts}
         if len(item.parts) > 1 and _take_model(
@@ -99,9 +106,13 @@ def _take_file(
     scan = _scan(path, reader, taken)
     if scan is None:
         return _take_blob(putter, path, reader, progress)
-    stored = _put(putter, path, scan, progress, None if hints is None else hints(path))
-    record = _checkpoint(putter, scan, ((("", scan),)), {item.name: item.id for item in stored})
-    return _entry(path, "checkpoint", record, reader)
+    try:
+        stored = _put(putter, path, scan, progress, None if hints is None else hints(path))
+        leaves = {item.name: item.id for item in stored}
+    except MalformedFile as error:
+        _break(path, error, taken)
+        return _take_blob(putter, path, reader, progress)
+    return _entry(path, "checkpoint", _checkpoint(putter, scan, (("", scan),), leaves), reader)
 
 
 def _take_model(
@@ -137,7 +148,11 @@ def _take_model(
             progress.advance(sum(map(_nbytes, scan.tensors.values())))
             continue
         found = _put(putter, part, scan, progress, given)
-        leaves |= {stored.name: stored.id for stored in found}
+        try:
+            leaves |= {stored.name: stored.id for stored in found}
+        except MalformedFile as error:
+            _break(part, error, taken)
+            return False
     named = (("", files[0][1]), *files[1:])
     record = _checkpoint(putter, files[1][1], named, leaves)
     taken.entries[item.path] = _entry(item.path, "checkpoint", record, readers[item.path])
@@ -153,18 +168,31 @@ def _scan(path: str, reader: FileReader, taken: Taken) -> Scan | None:
     try:
         return found.scan(reader)
     except OpaqueFile as error:
-        taken.notices.append(Notice(f"{error}; kept byte for byte, without parameters", path))
+        taken.notices.append(_about(path, error, "kept byte for byte, without parameters"))
         return None
     except MalformedFile as error:
-        raise _refused(path, error) from None
+        _break(path, error, taken)
+        return None
 
 
-def _refused(path: str, error: MalformedFile) -> MalformedFile:
-    text = str(error) if path.rpartition("/")[2] in str(error) else f"{path}: {error}"
-    return MalformedFile(
-        f"{text}; nothing was committed",
-        hint=error.hint or f"repair the file, or leave it out: theta rm {path}",
-    )
+def _break(path: str, error: MalformedFile, taken: Taken) -> None:
+    """Refuse a file that its format cannot read, or tell of it."""
+    if taken.strict:
+        notice = _about(path, error, "nothing was committed")
+        raise MalformedFile(
+            f"{notice.path}: {notice.text}" if notice.path else notice.text,
+            hint=error.hint
+            or f"theta restore {path} brings back HEAD's, theta rm {path} leaves it out",
+        ) from None
+    taken.broken.add(path)
+    taken.notices.append(_about(path, error, "it cannot be committed as it is"))
+
+
+def _about(path: str, error: Exception, more: str) -> Notice:
+    """Return what is said about a file, which an error may name itself."""
+    name = path.rpartition("/")[2]
+    text = str(error).removeprefix(f"{name}: ")
+    return Notice(f"{text}; {more}", "" if name in text else path)
 
 
 def _put(
@@ -181,10 +209,7 @@ def _put(
             crcs[stored.name] = _combined(stored.checks)
         yield stored
     progress.advance(done)
-    try:
-        verify_checks(scan, crcs, name=path)
-    except MalformedFile as error:
-        raise _refused(path, error) from None
+    verify_checks(scan, crcs, name=path)
 
 
 def _nbytes(source: Source) -> int:

@@ -1,10 +1,10 @@
-"""Files of a sharded model that need not be written: on disk they are what they would become.
+"""Files of a sharded model that need not be written, or may be: states of a model, file by file.
 
-Owns the comparison of two states of a model, file by file. Must not read any file: what lies on
-disk is known from the stat cache.
+Owns the comparison of two states. Must not read any file: what lies on disk is known from the stat
+cache, or was read before.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from theta.checkpoint import Reader, named_in
@@ -60,6 +60,28 @@ def staying(
         if model.has(part, named_in(store, file), before[was.id]):
             found.add(part)
     return frozenset(found)
+
+
+def is_mixture(
+    store: Store, path: str, now: TreeEntry, sides: Collection[TreeEntry], reader: Reader
+) -> bool:
+    """Say whether each file of a sharded model is one side's, as a move that was cut short leaves.
+
+    ``reader`` has the records of what is there now; the sides are stored.
+    """
+    if any((side.kind, side.executable) != ("checkpoint", now.executable) for side in sides):
+        return False
+    if now.kind != "checkpoint" or len(reader.checkpoint(CheckpointId(now.id)).files) == 1:
+        return False
+    model = _Model.of(reader, path, now.id)
+    states = [_Model.of(store, path, side.id) for side in sides]
+    return all(
+        any(
+            file == state.files.get(part) and state.has(part, named_in(store, file), model)
+            for state in states
+        )
+        for part, file in model.files.items()
+    )
 
 
 def _before(reader: Reader, path: str, id_: RecordId) -> _Model:

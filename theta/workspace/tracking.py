@@ -18,7 +18,7 @@ import msgspec
 from theta.ignore import Ignore
 from theta.workspace.checkout import RESERVED
 from theta.workspace.draft import TEMPORARY
-from theta_store.errors import IntegrityError, UnknownFile, UnsafePath
+from theta_store.errors import IntegrityError, InvalidName, UnknownFile, UnsafePath
 
 VERSION = 1
 GLOB = "*?["
@@ -144,7 +144,10 @@ def _matches(pattern: list[str], path: list[str]) -> bool:
 
 
 def walk(root: Path, ignore: Ignore) -> Iterator[str]:
-    """Yield the paths of all files that no ignore rule leaves out, links to files included."""
+    """Yield the paths of all files that no ignore rule leaves out, links to files included.
+
+    What is no file is passed by: pipes, sockets, links that lead nowhere.
+    """
     for folder, folders, files in os.walk(root):
         base = os.path.relpath(folder, root).replace(os.sep, "/")
         prefix = "" if base == "." else base + "/"
@@ -152,5 +155,21 @@ def walk(root: Path, ignore: Ignore) -> Iterator[str]:
             name for name in folders if not ignore.matches(prefix + name, is_dir=True)
         )
         for name in sorted(files):
-            if not name.startswith(TEMPORARY) and not ignore.matches(prefix + name, is_dir=False):
-                yield prefix + name
+            if (
+                not name.startswith(TEMPORARY)
+                and not ignore.matches(prefix + name, is_dir=False)
+                and os.path.isfile(os.path.join(folder, name))  # noqa: PTH113, PTH118
+            ):
+                yield _checked(prefix + name)
+
+
+def _checked(path: str) -> str:
+    """Return a path that a tree can name; bytes that are not UTF-8 are an `InvalidName`."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise InvalidName(
+            f"the name of {path.encode(errors='replace').decode()!r} is not UTF-8",
+            hint="rename the file, or name it in .thetaignore",
+        ) from None
+    return path

@@ -5,7 +5,7 @@ files are, nor look at files beyond their stat.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from theta.workspace.checkout import (
     safe_path,
     write_entry,
 )
+from theta.workspace.draft import sweep
 from theta.workspace.items import group
 from theta.workspace.seen import cache_key, known_item, known_original
 from theta.workspace.staying import staying
@@ -81,34 +82,62 @@ class Writing:
         some entries to some of their files; ``drafts`` has a file that is begun. Return the paths
         that were written.
         """
+        if not entries:
+            return []
         self._check_paths(entries)
-        cache = self._seen()
-        wanted = {path: self._wanted(path, entry, only) for path, entry in entries.items()}
-        kept: dict[str, os.stat_result] = {}
-        todo = {p: self._differing(cache, p, e, wanted[p], kept=kept) for p, e in entries.items()}
-        progress.begin("writing", self._bytes_of(entries, todo))
         written: list[str] = []
-        begun = {} if drafts is None else drafts.by_part
-        for path, entry in entries.items():
-            # As they were when they were known to be right: somebody may be writing meanwhile.
-            for part in wanted[path]:
-                if part in kept:
-                    cache.put(cache_key(path, part), kept[part], entry)
-            with self._lent(cache, [path] if todo[path] else []):
-                written += write_entry(
-                    self._store,
-                    self.root,
-                    path,
-                    entry,
-                    only=todo[path],
-                    drafts=begun,
-                    original=partial(known_original, self._store, self.root, path, ask=cache.get),
-                    placed=partial(self._remember_written, cache, path, entry),
-                    progress=progress,
-                )
-        if entries:
-            cache.save()
+        with self._remembering() as cache:
+            wanted = {path: self._wanted(path, entry, only) for path, entry in entries.items()}
+            kept: dict[str, os.stat_result] = {}
+            todo = {
+                path: self._differing(cache, path, entry, wanted[path], kept=kept)
+                for path, entry in entries.items()
+            }
+            self._sweep(part for parts in todo.values() for part in parts)
+            progress.begin("writing", self._bytes_of(entries, todo))
+            for path, entry in entries.items():
+                # As they were when they were known to be right: somebody may be writing meanwhile.
+                for part in wanted[path]:
+                    if part in kept:
+                        cache.put(cache_key(path, part), kept[part], entry)
+                written += self._write_entry(cache, path, entry, todo[path], drafts, progress)
         return written
+
+    @contextmanager
+    def _remembering(self) -> Iterator[StatCache]:
+        """Lend the stat cache and save it, also when what was begun is cut short."""
+        cache = self._seen()
+        try:
+            yield cache
+        finally:
+            cache.save()
+
+    def _sweep(self, parts: Iterable[str]) -> None:
+        """Remove what killed processes have left where files will be written."""
+        for folder in {safe_path(self.root, part).parent for part in parts}:
+            sweep(folder)
+
+    def _write_entry(
+        self,
+        cache: StatCache,
+        path: str,
+        entry: TreeEntry,
+        only: Collection[str],
+        drafts: "Drafts | None",
+        progress: Progress,
+    ) -> list[str]:
+        with self._lent(cache, [path] if only else []):
+            return write_entry(
+                self._store,
+                self.root,
+                path,
+                entry,
+                only=only,
+                drafts={} if drafts is None else drafts.by_part,
+                original=partial(known_original, self._store, self.root, path, ask=cache.get),
+                placed=partial(self._remember_written, cache, path, entry),
+                progress=progress,
+            )
 
     def unwritten(self, entries: Entries, only: Parts, reader: "Reader") -> tuple[str, ...]:
         """Return the paths that `write` would write; ``reader`` has what is on disk."""
@@ -152,7 +181,10 @@ class Writing:
         return [part for part in wanted if part not in there]
 
     def _remember_written(self, cache: StatCache, path: str, entry: TreeEntry, part: str) -> None:
-        cache.put(cache_key(path, part), (self.root / part).stat(), entry)
+        target = self.root / part
+        # One that is kept as a plain file may be damaged: the next who looks has to see it.
+        if entry.kind == "checkpoint" or not _looks_like_a_model(target):
+            cache.put(cache_key(path, part), target.stat(), entry)
 
     def _bytes_of(self, entries: Entries, parts: Mapping[str, Iterable[str]]) -> int:
         sizes = {p: part_sizes(self._store, p, entries[p]) for p, found in parts.items() if found}
@@ -200,3 +232,10 @@ class Writing:
                 check_checkpoint(self._store.checkpoint(CheckpointId(entry.id)))
             for part in self.parts(path, entry):
                 safe_path(self.root, part)
+
+
+def _looks_like_a_model(path: Path) -> bool:
+    from theta.formats import HEAD_BYTES, recognise
+
+    with path.open("rb") as file:
+        return recognise(file.read(HEAD_BYTES), path.name) is not None
