@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: test thorough demo docs bench bench-speed bench-toys bench-storage lint types layers clean
+.PHONY: test thorough demo docs bench bench-installed bench-speed bench-toys bench-storage lint \
+	types layers clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -30,12 +31,21 @@ bench: $(STAMP)
 		--benchmark-group-by=func --benchmark-sort=name
 	$(BIN)/python -m benchmarks.startup
 
+# theta as a user has it, from a wheel: what is installed for development costs every process 13 ms.
+INSTALLED := .benchmarks/installed
+bench-installed:
+	test -x $(INSTALLED)/bin/python || $(PYTHON) -m venv $(INSTALLED)
+	$(INSTALLED)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(INSTALLED)/bin/python -m pip install --quiet -c constraints.txt ".[torch]" --group test --group bench
+	rm -rf build
+	$(INSTALLED)/bin/python -m pip install --quiet --no-deps --force-reinstall .
+
 # Beside cp and the peers, which are installed in .benchmarks on first use; then how the cost grows.
 # Takes about forty minutes on a quiet machine; rewrites docs/explanation/performance.md. HOLD is how
 # many GiB are kept occupied beside the copies: see benchmarks/held_memory.py.
 HOLD ?= 0
-bench-speed: $(STAMP)
-	$(BIN)/python -m pip install --quiet -c constraints.txt --group bench
+bench-speed: BIN := $(INSTALLED)/bin
+bench-speed: bench-installed
 	$(BIN)/python -m benchmarks.peers --hold $(HOLD)
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.cp_ratio --hold $(HOLD)

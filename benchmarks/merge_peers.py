@@ -1,7 +1,7 @@
 """Merging two fine-tunes of a model, beside mergekit: time, CPU time and memory.
 
-    python -m benchmarks.merge_peers [--rounds 3] [--strategies linear ties] [--hold GIB]
-                                     [--folder DIR] [--dry]
+    python -m benchmarks.merge_peers [--rounds 3] [--strategies linear ties] [--layers 16]
+                                     [--hold GIB] [--folder DIR] [--alone] [--keep-as NAME] [--dry]
 
 Makes a Llama of 271 M parameters (542 MB in bf16) and two fine-tunes of it. In one, every tensor
 conflicts; in another pair, tensors of 5 % of the bytes do. A round merges by theta (``theta merge``
@@ -10,6 +10,9 @@ in a repository that has the three models, to the commit and the written file) a
 ``theta undo`` and ``theta gc --now``, so that the next one has all to do. Whole processes. mergekit
 0.1.5 is installed from PyPI on first use, in an environment of its own. ``--hold`` keeps that much
 memory occupied, for both: see `benchmarks.held_memory`. Needs 6 GB of disk. Linux only.
+
+On a file system with reflinks (``--folder`` on XFS or Btrfs) theta writes only what conflicts;
+``--alone`` leaves mergekit out where only that is asked, ``--keep-as`` names the result.
 """
 
 import argparse
@@ -25,9 +28,10 @@ from statistics import median
 from typing import Any
 
 from benchmarks.held_memory import held_memory
-from benchmarks.measured import THETA, about, facts_of, load, report
+from benchmarks.measured import THETA, about, load, report
 from benchmarks.merging.llama import Llama
 from benchmarks.speed.programs import Programs
+from benchmarks.speed.surroundings import surroundings
 from benchmarks.watched import Watched, watch
 
 PEERS = Path(".benchmarks/peers")
@@ -124,23 +128,26 @@ class Bench:
 def run(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """Measure; return the report as Markdown and as values."""
     chosen = _parser().parse_args(arguments)
-    told = facts_of("benchmarks.merge_peers", arguments)
+    told = surroundings("benchmarks.merge_peers", arguments, chosen.folder or Path("/tmp"))
     mergekit = Programs(PEERS.resolve()).python("mergekit", *MERGEKIT) / "mergekit-yaml"
     rows = [
         Row(strategy, tool, share)
         for strategy in chosen.strategies
         for tool, share in (("theta", 1.0), ("mergekit", 1.0), ("theta", FEW))
+        if tool == "theta" or not chosen.alone
     ]
     with (
         held_memory(chosen.hold),
         tempfile.TemporaryDirectory(dir=chosen.folder, prefix="theta-merge-") as name,
     ):
         bench = Bench(Path(name), mergekit, Llama(layers=chosen.layers))
+        size = (Path(name) / "base" / "model.safetensors").stat().st_size
         for _ in range(chosen.rounds):
             for row in rows:
                 tool = bench.theta if row.tool == "theta" else bench.peer
                 row.runs.append(tool(row.strategy, "all" if row.share == 1.0 else "few"))
                 print(row.line(), file=sys.stderr, flush=True)
+    told["model"] = f"{size / 1e6:,.0f} MB of bf16"
     told |= {"load at end": load(), "rounds": str(chosen.rounds), "peer": MERGEKIT[-1]}
     told["held meanwhile"] = f"{chosen.hold:g} GiB"
     return _report(told, rows), {"facts": told, "rows": [_values(row) for row in rows]}
@@ -161,10 +168,14 @@ def _report(told: dict[str, str], rows: Sequence[Row]) -> str:
         "",
     ]
     for strategy in dict.fromkeys(row.strategy for row in rows):
-        ours, theirs, few = (row for row in rows if row.strategy == strategy)
+        ours, *theirs, few = (row for row in rows if row.strategy == strategy)
+        cpu = "".join(
+            f"{ours.of('cpu') / peer.of('cpu'):.3f} of mergekit's CPU seconds "
+            f"(at most {MOST_CPU[strategy]:.3f} wanted); "
+            for peer in theirs
+        )
         lines.append(
-            f"- {strategy}: {ours.of('cpu') / theirs.of('cpu'):.3f} of mergekit's CPU seconds "
-            f"(at most {MOST_CPU[strategy]:.3f} wanted); {ours.of('anonymous') / 1e6:.0f} MB "
+            f"- {strategy}: {cpu}{ours.of('anonymous') / 1e6:.0f} MB "
             f"(at most {MOST_MEMORY / 1e6:.0f}); where {FEW:.0%} conflicts "
             f"{few.of('wall') / ours.of('wall'):.3f} of the time of all (at most 0.1)"
         )
@@ -178,9 +189,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--strategies", nargs="+", default=["linear", "ties"])
     parser.add_argument("--hold", type=float, default=0, help="GiB of memory to occupy")
     parser.add_argument("--folder", type=Path, help="where temporary files go")
+    parser.add_argument("--alone", action="store_true", help="without mergekit")
+    parser.add_argument("--keep-as", default="merge_peers", help="name of the result")
     parser.add_argument("--dry", action="store_true", help="print only, keep no result")
     return parser
 
 
 if __name__ == "__main__":
-    report("merge_peers", run)
+    report(_parser().parse_args().keep_as, run)

@@ -20,6 +20,9 @@ from theta.repo import Author, Details, Repo
 
 ADA = Author("Ada <ada@example.org>")
 TARGETS = {"--version": 0.060, "log": 0.200}
+# It finds nothing to commit, and ends with 1.
+UNCHANGED = "commit -m same"
+COMMANDS = ("--version", "log", "log -n 5", "log --oneline", "status", "branch", "show", UNCHANGED)
 
 
 def make_history(folder: Path, commits: int) -> None:
@@ -32,13 +35,15 @@ def make_history(folder: Path, commits: int) -> None:
             repo.commit(f"step {step}", author=ADA, details=details)
 
 
-def timed(command: list[str], folder: Path, runs: int) -> list[float]:
-    """Run a command so many times after one warm-up; return the seconds of each."""
+def timed(command: list[str], folder: Path, runs: int, *, code: int = 0) -> list[float]:
+    """Run a command that ends with ``code`` so many times after one warm-up; return the seconds."""
     seconds = []
     for _ in range(runs + 1):
         start = time.perf_counter()
-        subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=True)
+        done = subprocess.run(command, cwd=folder, capture_output=True)
         seconds.append(time.perf_counter() - start)
+        if done.returncode != code:
+            raise subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
     return seconds[1:]
 
 
@@ -54,8 +59,10 @@ def main() -> None:
         folder = Path(name)
         make_history(folder, arguments.commits)
         seconds = {"python -c pass": timed([sys.executable, "-c", "pass"], folder, arguments.runs)}
-        for words in ("--version", "log", "log -n 5", "log --oneline", "status", "branch"):
-            seconds[f"theta {words}"] = timed([THETA, *words.split()], folder, arguments.runs)
+        for words in COMMANDS:
+            code = 1 if words == UNCHANGED else 0
+            command = [THETA, *words.split()]
+            seconds[f"theta {words}"] = timed(command, folder, arguments.runs, code=code)
     told |= {"load at end": load(), "commits": str(arguments.commits), "runs": str(arguments.runs)}
     text = _report(told, seconds)
     print(text)

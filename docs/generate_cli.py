@@ -26,9 +26,9 @@ HEAD = """\
 
 # The command line
 
-`theta VERB --help` prints what stands here. stdout is data, stderr is talk; `-q` silences the talk,
-`-v` adds to it, and both may also stand after the verb. Everything after `--` is a path. Nothing is
-asked unless stdin and stderr are a terminal.
+`theta VERB --help` prints what stands here, and so does `help` before the verb. stdout is data,
+stderr is talk; `-q` silences the talk, `-v` adds to it, and both may also stand after the verb.
+Everything after `--` is a path. Nothing is asked unless stdin and stderr are a terminal.
 """
 
 REVISIONS = """\
@@ -40,8 +40,9 @@ REVISIONS = """\
 | `refs/heads/main` | the full name |
 | `HEAD`, `@` | where you are |
 | `3f2a`, `3f2a91c07b` | the commit whose id starts so; at least 4 hex digits |
-| `step:1000` | the newest commit of HEAD's history that says `--step 1000` |
-| `best:val_loss` | the best commit of HEAD's history by a metric: the least where the name has \
+| `step:1000` | the newest commit of HEAD's history that says `--step 1000`; where none does, \
+of another branch's, unless branches differ |
+| `best:val_loss` | the best commit by a metric, of the same history: the least where the name has \
 "loss" or "error" in it, else the greatest; `theta config metric.NAME min` or `max` decides |
 | `main~2`, `HEAD~` | so many steps back along first parents |
 | `HEAD^2` | the second parent of a merge |
@@ -52,7 +53,11 @@ REVISIONS = """\
 | `REV::PARAM` | the same, where the commit holds one checkpoint |
 
 Globs for parameters: `*` and `?` match dots too, `[abc]` is a set, `{0..7}` a range of whole
-numbers, `{a,b}` a choice. A sharded model is named by its index, its folder, or any of its shards.
+numbers, `{a,b}` a choice. A sharded model is named by its index, its folder, or any of its shards;
+`restore` and `export` take a shard at its word.
+
+Letters of names and messages that would act on a terminal are spelled (`\\x1b`, `\\n`, `\\u202e`),
+and so are those that the terminal's encoding lacks; JSON has them as they are.
 """
 
 ENVIRONMENT = {
@@ -81,7 +86,8 @@ JSON_HEAD = """\
 ## Answers as JSON
 
 `--json` prints one object with the key `schema`, which is `theta.VERB/1`, and these keys. Keys
-may be added, those listed stay. Ids are in full, 64 hex digits. An error is
+may be added, those listed stay. Ids are in full, 64 hex digits. A metric or a distance that is NaN
+or infinite is null. An error is
 an object as well, on stdout: `{"schema": "theta.error/1", "kind": …, "message": …, "hint": …}`.
 """
 
@@ -118,7 +124,7 @@ JSON_KEYS = {
     "branch": ("branches",),
     "tag": ("tags",),
     "op": ("operations",),
-    "undo": ("operation", "files", "kept", "head", "dry_run"),
+    "undo": ("operation", "files", "kept", "notices", "head", "dry_run"),
     "undo --dry-run": ("operation", "dry_run"),
     "forget": ("commits", "dry_run"),
     "ls": ("files",),
@@ -246,7 +252,7 @@ def _settings() -> str:
     ]
     head = (
         "`theta config KEY VALUE` writes to `.theta/config.toml`, with `--global` to your own "
-        "file. The repository's value wins."
+        "file. The repository's value wins. Other keys are refused; a file may hold them."
     )
     by_name = "by the name, see [names](#naming-things)"
     lines += [f"| `metric.NAME` | {by_name} | which way is better: `min` or `max` |"]

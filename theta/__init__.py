@@ -27,6 +27,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'theta' has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def open(path: str = ".") -> "Repo":  # noqa: A001 - theta.open reads best
     """Open the repository of a folder or of the nearest one above it."""
     from pathlib import Path

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from theta.escapes import escaped
 from theta.formats import HEAD_BYTES, recognise
 from theta.formats.reading import FileReader, Source
 from theta_store.arithmetic import is_computable, widen
@@ -47,12 +48,14 @@ class _Config(msgspec.Struct, frozen=True):
     """The keys of PEFT's configuration that change what is added; all others are ignored."""
 
     peft_type: str
+    r: int | None = None
     lora_alpha: float = 8
     use_rslora: bool = False
     use_dora: bool = False
     fan_in_fan_out: bool = False
     lora_bias: bool = False
     alpha_pattern: dict[str, float] = {}
+    rank_pattern: dict[str, int] = {}
     layer_replication: list[list[int]] | None = None
     target_parameters: list[str] | None = None
     alora_invocation_tokens: list[int] | None = None
@@ -217,6 +220,11 @@ def _low_rank(config: _Config, module: str, half: Mapping[str, Source], *, turne
     rank = inner.shape[0]
     if not 1 <= rank <= MOST_RANK:
         raise UsageError(f"the adapter's update of {name} has rank {rank}, not 1 to {MOST_RANK}")
+    wanted = _rank(config, module)
+    if wanted not in {None, rank}:
+        raise MalformedFile(
+            f"the adapter's update of {name} has rank {rank}, its {CONFIG} says {wanted}"
+        )
     alpha = _alpha(config, module)
     return LowRank(inner, outer, alpha / (math.sqrt(rank) if config.use_rslora else rank), turned)
 
@@ -227,10 +235,24 @@ def _alpha(config: _Config, module: str) -> float:
         if not _PLAIN_PATTERN.fullmatch(pattern):
             # A stranger's regular expression may take for ever.
             raise UsageError(f"alpha_pattern {shown(pattern)} is no plain name of a module")
-        name = pattern.removeprefix("^").removesuffix("$")
-        if module == name or (not pattern.startswith("^") and module.endswith(f".{name}")):
+        if _names(pattern, module):
             return alpha
     return config.lora_alpha
+
+
+def _rank(config: _Config, module: str) -> int | None:
+    """Return the rank that a module shall have; None where no plain pattern can tell."""
+    for pattern, rank in config.rank_pattern.items():
+        if not _PLAIN_PATTERN.fullmatch(pattern):
+            return None
+        if _names(pattern, module):
+            return rank
+    return config.r
+
+
+def _names(pattern: str, module: str) -> bool:
+    name = pattern.removeprefix("^").removesuffix("$")
+    return module == name or (not pattern.startswith("^") and module.endswith(f".{name}"))
 
 
 def _moves(own: Collection[str], names: Collection[str]) -> Iterator["_Move"]:
@@ -256,8 +278,7 @@ class _Move:
 
 def shown(text: str) -> str:
     """Return what a stranger wrote as it may be printed: short, and without control characters."""
-    plain = "".join(letter if letter.isprintable() else "?" for letter in text[:SHOWN_LETTERS])
-    return plain + ("…" if len(text) > SHOWN_LETTERS else "")
+    return escaped(text, SHOWN_LETTERS)
 
 
 def _some(names: Sequence[str]) -> str:

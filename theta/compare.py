@@ -6,8 +6,9 @@ lie nor the terminal. Values are read only when a difference is examined.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import msgspec
 
 from theta.diff import ChangeKind, diff_params
 from theta.examination import Examined, Leaf, examine, measure
@@ -35,8 +36,7 @@ class Records(Protocol):
         """Return a record; one that is not there is a `MissingObject`."""
 
 
-@dataclass(frozen=True)
-class SideFile:
+class SideFile(msgspec.Struct, frozen=True):
     """A file of a side: what it is, where its records are, and how a parameter's bytes are read.
 
     ``only``, if not None, is the one parameter that counts, or a glob for those that do.
@@ -48,16 +48,14 @@ class SideFile:
     only: str | None = None
 
 
-@dataclass(frozen=True)
-class Side:
+class Side(msgspec.Struct, frozen=True):
     """Files by path; ``single`` is one file, compared with another whatever that is called."""
 
     files: Mapping[str, SideFile]
     single: bool = False
 
 
-@dataclass(frozen=True)
-class ParamDifference:
+class ParamDifference(msgspec.Struct, frozen=True):
     """One parameter that differs; a side that lacks it is None."""
 
     name: str
@@ -78,8 +76,7 @@ class ParamDifference:
         return examine(self.before, self.after, rank=rank)
 
 
-@dataclass(frozen=True)
-class FileDifference:
+class FileDifference(msgspec.Struct, frozen=True):
     """One file that differs: ``change`` is added, removed or changed.
 
     ``before`` is the old path where that is another one; ``note`` says what changed beside
@@ -88,7 +85,7 @@ class FileDifference:
 
     path: str
     change: str
-    params: tuple[ParamDifference, ...] = field(default=())
+    params: tuple[ParamDifference, ...] = ()
     before: str | None = None
     note: str | None = None
 
@@ -173,12 +170,11 @@ def _compared(path: str, old: SideFile, new: SideFile) -> FileDifference | None:
     if old.entry.kind != "checkpoint":
         return FileDifference(path, "changed")
     params = tuple(_params(old, new))
-    layout = None if params else "the same parameters in another file layout"
+    layout = None if params else "the same parameters; the rest of the file differs"
     return FileDifference(path, "changed", params, note=layout)
 
 
-@dataclass(frozen=True)
-class _Both:
+class _Both(msgspec.Struct, frozen=True):
     """Typed reads of records that are in either of two places."""
 
     places: tuple[Records, ...]

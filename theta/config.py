@@ -5,9 +5,7 @@ are arguments.
 """
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,8 +17,7 @@ from theta_store.limits import Limits
 Origin = Literal["repository", "global", "default"]
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(msgspec.Struct, frozen=True):
     """A value and where it was found."""
 
     key: str
@@ -46,7 +43,7 @@ def _duration(text: str) -> str:
 
 def _whole(text: str) -> str:
     if not text.isdecimal() or int(text) < 1:
-        raise ValueError("a whole number")
+        raise ValueError("a whole number above 0")
     return text
 
 
@@ -113,7 +110,11 @@ class Config:
         return Limits(int(threads), memory) if threads else Limits(memory=memory)
 
     def set(self, key: str, value: str, *, origin: Origin = "repository") -> None:
-        """Write a value, keeping the file's comments; a bad one is a `UsageError`."""
+        """Write a value, keeping the file's comments; a bad one is a `UsageError`.
+
+        So is a key that no theta reads. Files may hold such keys, of a newer one.
+        """
+        _check_known(key)
         _checked(key, value, None)
         self._edit(origin, lambda document: _assign(document, key, value))
 
@@ -166,6 +167,9 @@ def _assign(document: Any, key: str, value: str | None) -> None:
 def _load(path: Path | None) -> dict[str, str]:
     if path is None or not path.exists():
         return {}
+    # Who has no configuration needs no parser; every command asks here, twice.
+    import tomllib
+
     try:
         data = tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -182,6 +186,16 @@ def _flat(prefix: str, table: Mapping[str, Any]) -> list[tuple[str, str]]:
             text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
             found.append((prefix + key, text))
     return found
+
+
+def _check_known(key: str) -> None:
+    if key in KNOWN or re.fullmatch(r"metric\..+", key):
+        return
+    import difflib
+
+    close = difflib.get_close_matches(key, KNOWN, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(KNOWN)}, metric.NAME"
+    raise UsageError(f"{key!r} is no setting of theta; nothing was changed", hint=hint)
 
 
 def _checked(key: str, value: str, path: Path | None) -> str:

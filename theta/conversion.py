@@ -7,7 +7,6 @@ values pass through `casting` on their way.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -29,8 +28,7 @@ INDEX_SUFFIX = ".index.json"
 TYING = frozenset({SHARDED, TORCH})
 
 
-@dataclass(frozen=True)
-class Conversion:
+class Conversion(msgspec.Struct, frozen=True):
     """What an export changes; None leaves it as it is.
 
     ``format`` is a format's id, ``shard_bytes`` the most tensor bytes of one file (a larger tensor
@@ -62,8 +60,7 @@ class Conversion:
 AS_IT_IS = Conversion()
 
 
-@dataclass(frozen=True)
-class Model:
+class Model(msgspec.Struct, frozen=True):
     """What is to be written: tensors by name, tied names (name → name), and notes."""
 
     tensors: "Mapping[str, TensorSpec]"
@@ -71,8 +68,7 @@ class Model:
     notes: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class NewFile:
+class NewFile(msgspec.Struct, frozen=True):
     """A file to write: its layout, its tensors as they will be, and the parameter of each."""
 
     name: str
@@ -196,8 +192,7 @@ def casting(sink: "Sink", source: str, target: str) -> "Sink":
     return sink if source == target else _Casting(sink, source, target)
 
 
-@dataclass(frozen=True)
-class _Casting:
+class _Casting(msgspec.Struct, frozen=True):
     """Casts a range of whole elements as it passes."""
 
     sink: "Sink"

@@ -4,8 +4,9 @@ Owns the walks that never enter equal subtrees. Must not know values, files on d
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import msgspec
 
 from theta.params import ParamsReader, join
 from theta_store.ids import ParamsId, RecordId, TensorId, TreeId
@@ -29,8 +30,7 @@ class TreeReader(Protocol):
         """Return a folder."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """A parameter that differs; None on the side that lacks it."""
 
     name: str
@@ -38,8 +38,7 @@ class Change:
     after: TensorId | None
 
 
-@dataclass(frozen=True, slots=True)
-class FileChange:
+class FileChange(msgspec.Struct, frozen=True):
     """A tree entry that differs; None on the side that lacks it."""
 
     path: str

@@ -7,8 +7,9 @@ All walks are iterative and read each commit once.
 import heapq
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from theta_store.ids import CommitId
 from theta_store.records import Commit
@@ -48,13 +49,12 @@ def ancestors(
         yield from _in_order(_stretch(front, hidden.keys()))
 
 
-@dataclass
-class _Front:
+class _Front(msgspec.Struct):
     """Commits that were met and not yet taken, the newest on top; each is read once."""
 
     store: CommitReader
     seen: set[CommitId]
-    heap: list[tuple[int, CommitId, Commit]] = field(default_factory=list)
+    heap: list[tuple[int, CommitId, Commit]] = msgspec.field(default_factory=list)
 
     def meet(self, ids: Iterable[CommitId]) -> None:
         for id_ in ids:

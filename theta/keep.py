@@ -4,12 +4,13 @@ Owns the policies and their reading of a history. Pure: must not know refs, the 
 done with the rest. Policies are joined by ``|``: what any of them keeps is kept.
 """
 
-from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from typing import Protocol
 
+import msgspec
+
 from theta.revision import Direction, direction_of
-from theta_store.errors import UsageError
+from theta_store.errors import NotFound, UsageError
 from theta_store.ids import CommitId
 from theta_store.records import Commit
 
@@ -26,8 +27,7 @@ class Policy(Protocol):
         """Yield what it keeps of a history, newest first; ``alive`` are those that have files."""
 
 
-@dataclass(frozen=True)
-class Keep:
+class Keep(msgspec.Struct, frozen=True):
     """Policies together."""
 
     policies: tuple[Policy, ...]
@@ -37,6 +37,18 @@ class Keep:
 
     def __str__(self) -> str:
         return " ".join(map(str, self.policies))
+
+    def check_metrics(self, known: Collection[str]) -> None:
+        """Refuse a metric that no commit has, `NotFound`: its best commits would be none."""
+        for policy in self.policies:
+            if isinstance(policy, _Best) and policy.metric not in known:
+                import difflib
+
+                close = difflib.get_close_matches(policy.metric, known, n=1)
+                raise NotFound(
+                    f"no commit has the metric {policy.metric!r}; nothing was changed",
+                    hint=f"did you mean {close[0]}?" if close else "theta log",
+                )
 
     def kept(
         self, history: History, *, directions: Directions, given_up: Container[CommitId] = ()
@@ -69,8 +81,7 @@ def every(count: int) -> Keep:
     return Keep((_Every(_positive(count)),))
 
 
-@dataclass(frozen=True)
-class _Last:
+class _Last(msgspec.Struct, frozen=True):
     count: int
 
     def __str__(self) -> str:
@@ -85,8 +96,7 @@ class _Last:
         return (id_ for id_, _ in alive[: self.count])
 
 
-@dataclass(frozen=True)
-class _Best:
+class _Best(msgspec.Struct, frozen=True):
     metric: str
     count: int
 
@@ -106,8 +116,7 @@ class _Best:
         return (id_ for _, id_ in numbers[: self.count])
 
 
-@dataclass(frozen=True)
-class _Every:
+class _Every(msgspec.Struct, frozen=True):
     count: int
 
     def __str__(self) -> str:

@@ -7,9 +7,10 @@ workspace. Grammar: a name, ``HEAD``, ``@`` or at least four hex digits of an id
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal, Protocol, TypeAlias
+
+import msgspec
 
 from theta.history import ancestors
 from theta_store.errors import InvalidName, UnknownRevision
@@ -18,8 +19,10 @@ from theta_store.records import Commit
 from theta_store.store import BRANCHES, HEAD, TAGS
 
 Direction = Literal["min", "max"]
+_History: TypeAlias = Iterator[tuple[CommitId, Commit]]
 MIN_HEX = 4
 REF_BYTES = 200
+SHOWN = 5
 
 
 class RefReader(Protocol):
@@ -49,8 +52,7 @@ class Resolver(Protocol):
         """Return where a ref has been, newest first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """The parts of what a user typed; None where a part was not named."""
 
     revision: str | None
@@ -161,30 +163,63 @@ def _walk(store: Resolver, current: CommitId, step: str, text: str) -> CommitId:
 def _by_step(store: Resolver, step: str, text: str) -> CommitId:
     if not step.isdecimal():
         raise UnknownRevision(f"{text!r}: a step is a whole number")
-    for id_, commit in _history(store):
-        if commit.step == int(step):
-            return id_
-    raise UnknownRevision(f"no commit of step {step} is in HEAD's history", hint="theta log")
+
+    def newest(history: _History) -> CommitId | None:
+        return next((id_ for id_, commit in history if commit.step == int(step)), None)
+
+    found = _searched(store, f"step:{step}", newest)
+    if found is None:
+        raise UnknownRevision(
+            f"no commit of step {step} is in HEAD's history or another branch's", hint="theta log"
+        )
+    return found
 
 
 def _best(store: Resolver, metric: str, directions: Mapping[str, Direction]) -> CommitId:
-    scored = [(c.metrics[metric], i) for i, c in _history(store) if metric in c.metrics]
-    scored = [(value, id_) for value, id_ in scored if value == value]
-    if not scored:
-        raise UnknownRevision(f"no commit of HEAD's history has the metric {metric!r}")
     pick = min if direction_of(metric, directions) == "min" else max
-    return pick(scored, key=lambda pair: pair[0])[1]
+
+    def best(history: _History) -> CommitId | None:
+        scored = [(c.metrics[metric], i) for i, c in history if metric in c.metrics]
+        numbers = [(value, id_) for value, id_ in scored if value == value]
+        return pick(numbers, key=lambda pair: pair[0])[1] if numbers else None
+
+    found = _searched(store, f"best:{metric}", best)
+    if found is None:
+        raise UnknownRevision(
+            f"no commit of HEAD's history or another branch's has the metric {metric!r}",
+            hint="theta log",
+        )
+    return found
+
+
+def _searched(
+    store: Resolver, what: str, search: Callable[[_History], CommitId | None]
+) -> CommitId | None:
+    """Return what a search finds in HEAD's history, else in the branches', which must agree."""
+    head = store.refs.get(HEAD)
+    found = None if head is None else search(ancestors(store, [head]))
+    if found is not None:
+        return found
+    tips = {name: store.refs.get(name) for name in store.refs.names(BRANCHES)}
+    known = [tip for tip in tips.values() if tip is not None]
+    # Most searches that come here find nothing anywhere: that takes one walk.
+    if search(ancestors(store, known)) is None:
+        return None
+    each = {name: search(ancestors(store, [tip])) for name, tip in tips.items() if tip is not None}
+    hits = {name: id_ for name, id_ in each.items() if id_ is not None}
+    if len(set(hits.values())) == 1:
+        return next(iter(hits.values()))
+    shown = [f"{name.removeprefix(BRANCHES)} ({short(id_)})" for name, id_ in hits.items()]
+    some = ", ".join(shown[:SHOWN]) + (" …" if len(shown) > SHOWN else "")
+    raise UnknownRevision(
+        f"{what} is another commit in each of several branches: {some}", hint="name one by its id"
+    )
 
 
 def direction_of(metric: str, directions: Mapping[str, Direction]) -> Direction:
     """Say whether less or more is better; config decides, else losses and errors go down."""
     guess: Direction = "min" if re.search("loss|error", metric) else "max"
     return directions.get(metric, guess)
-
-
-def _history(store: Resolver) -> Iterator[tuple[CommitId, Commit]]:
-    head = store.refs.get(HEAD)
-    return iter(()) if head is None else ancestors(store, [head])
 
 
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//")

@@ -7,6 +7,7 @@ What LMDB maps is looked at before LMDB may follow it; a file whose pages are da
 around LMDB, as far as it goes.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
@@ -384,7 +385,11 @@ class _Trace(NamedTuple):
 
 
 def _hurts(reader: Reader, state: _State) -> dict[bytes, list[Hurt]]:
-    """Return, for each bad id, the parameters and files of the commits that need it."""
+    """Return, for each bad id, the parameters and files of the commits that need it, newest first.
+
+    Commits that cannot be read come first.
+    """
+    times: dict[CommitId, int] = {}
     hurts: dict[bytes, list[Hurt]] = defaultdict(list)
     if not state.bad:
         return hurts
@@ -401,11 +406,14 @@ def _hurts(reader: Reader, state: _State) -> dict[bytes, list[Hurt]]:
         if not isinstance(commit, Commit):
             hurts[id_].append(Hurt(CommitId(id_), "", None))
             continue
+        times[CommitId(id_)] = commit.time
         stack += commit.parents
         for child in children(id_, commit, given_up):
             if child not in commit.parents:
                 for bad, path, name in below.of(child):
                     hurts[bad].append(Hurt(CommitId(id_), path, name))
+    for found in hurts.values():
+        found.sort(key=lambda hurt: times.get(hurt.commit, math.inf), reverse=True)
     return hurts
 
 

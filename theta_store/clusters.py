@@ -10,7 +10,7 @@ paid once for a hundred, and LMDB's pages are filled.
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from theta_store.chunks import Chain, Chunks
 from theta_store.codecs import exact
@@ -32,6 +32,16 @@ LEAST_MEMBERS = 2
 MOST_HELD = 32 << 20
 
 
+class Index(Protocol):
+    """What says of a cluster whether it has to be stored, and how."""
+
+    def claim(self, ids: Sequence[ChunkId]) -> list[bool]:
+        """Say of each chunk whether the caller has to store it."""
+
+    def mends(self, id_: ChunkId) -> bool:
+        """Say of a chunk to be stored whether it takes the place of one that is damaged."""
+
+
 class Member(NamedTuple):
     """A new small chunk; ``base`` is what it is guessed to be, None for no guess."""
 
@@ -41,9 +51,12 @@ class Member(NamedTuple):
 
 
 def cluster(
-    members: Sequence[Member], chunks: Chunks, *, dtype: DType, scratch: Scratch
+    members: Sequence[Member], chunks: Chunks, index: Index, *, dtype: DType, scratch: Scratch
 ) -> Iterator[Payload]:
-    """Yield the payload of a cluster, then those of its members; all have a base, or none has."""
+    """Yield the payload of a cluster, if it is new, then those of its members.
+
+    All have a base, or none has.
+    """
     stops = list(itertools.accumulate(len(member.plain) for member in members))
     places = list(zip(members, [0, *stops], stops, strict=False))
     plain = scratch.bytes("cluster", stops[-1])
@@ -51,8 +64,11 @@ def cluster(
         # Not numpy's concatenate: it gives other threads their turn after every member.
         plain[start:stop] = member.plain
     id_ = chunk_id(plain)
-    whole = _whole(id_, plain, members, chunks, dtype, scratch)
-    yield whole
+    (is_wanted,) = index.claim([id_])
+    based = [] if index.mends(id_) else members
+    whole = _whole(id_, plain, based, chunks, dtype, scratch)
+    if is_wanted:
+        yield whole
     for member, start, stop in places:
         yield _piece(member, Need("chunk", id_, start, stop), whole.form)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from theta_store import expiries, leases, oplog
 from theta_store.db import Meta, Reader, Volumes, Writer, free_bytes, page_bytes
-from theta_store.db.volumes import VOLUME_BYTES, Volume
+from theta_store.db.volumes import VOLUME_BYTES
 from theta_store.errors import IntegrityError, Locked
 from theta_store.forms import Form
 from theta_store.graph import Reached, reach, reach_chunks, reach_needs
@@ -158,19 +158,27 @@ class Collector:
         for id_, form in forms(reader):
             if id_ not in doomed:
                 live[form.volume].append((id_, form))
-        return [self._fate(self.volumes.get(n), live[n]) for n in self.volumes.numbers()]
+        return [self._fate(n, live[n]) for n in self.volumes.numbers()]
 
-    def _fate(self, volume: Volume, live: list[tuple[ChunkId, Form]]) -> _Fate:
+    def _fate(self, number: int, live: list[tuple[ChunkId, Form]]) -> _Fate:
+        size = self.volumes.file_bytes(number)
+        if not live:
+            # Not even opened: it may be damaged, and what it held is stored again elsewhere.
+            return _Fate(number, live, [], "unlink", size)
+        try:
+            volume = self.volumes.get(number)
+        except IntegrityError:
+            return _Fate(number, live, [], "keep", 0)
         alive = {id_ for id_, _ in live}
         dead = [key for key in volume.keys() if key not in alive]  # noqa: SIM118
-        size = volume.file_bytes
         needed = sum(page_bytes(ID_BYTES, form.stored) for _, form in live)
-        if not live:
-            return _Fate(volume.number, live, dead, "unlink", size)
         worth = size - needed >= max(COMPACT_SHARE * size, COMPACT_BYTES)
         if worth and free_bytes(volume.folder) > needed * 1.1:
             return _Fate(volume.number, live, dead, "copy", size - needed)
-        return _Fate(volume.number, live, dead, "delete" if dead else "keep", 0)
+        # What a killed process wrote and did not commit.
+        tail = size - volume.used_bytes
+        cut = tail if tail >= COMPACT_BYTES else 0
+        return _Fate(number, live, dead, "delete" if dead else "cut" if cut else "keep", cut)
 
     def _settle(self, fate: _Fate, old: frozenset[int]) -> int:
         """Carry a fate out; a volume that another process writes to is left for next time."""
@@ -182,17 +190,21 @@ class Collector:
         try:
             with self.meta.read() as reader:
                 live = [(id_, form) for id_, form in forms(reader) if form.volume == fate.number]
-            fate = self._fate(self.volumes.get(fate.number), live)
+            fate = self._fate(fate.number, live)
             return self._carry_out(fate, old)
         finally:
             claim.release()
 
     def _carry_out(self, fate: _Fate, old: frozenset[int]) -> int:
-        if fate.action == "delete":
-            self.volumes.get(fate.number).delete(fate.dead)
-        if fate.action not in {"unlink", "copy"}:
+        if fate.action == "keep":
             return 0
         before = self._volume_bytes()
+        if fate.action in {"delete", "cut"}:
+            volume = self.volumes.get(fate.number)
+            if fate.dead:
+                volume.delete(fate.dead)
+            volume.cut_off()
+            return max(before - self._volume_bytes(), 0)
         if fate.action == "copy":
             self._copy(fate, old)
         self.volumes.unlink(fate.number)
@@ -221,7 +233,7 @@ class Collector:
             writer.close()
 
     def _volume_bytes(self) -> int:
-        return sum(self.volumes.get(number).file_bytes for number in self.volumes.numbers())
+        return sum(self.volumes.file_bytes(number) for number in self.volumes.numbers())
 
 
 def _logged(reader: Reader, undo_seconds: float) -> set[RecordId]:

@@ -5,28 +5,34 @@ not write anything.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from theta_store.chunking import split_bytes
 from theta_store.errors import MissingObject
 from theta_store.ids import BlobId, ChunkId, RecordId, TensorId, chunk_id, short
 from theta_store.objects import encoded
-from theta_store.payloads import Payload
 from theta_store.pipeline import Pool
 from theta_store.records import Blob, Record
-from theta_store.session import Hints, StoredTensor
-from theta_store.tensors import ByteSource, Source, put_blobs, put_tensors
+
+if TYPE_CHECKING:
+    from theta_store.payloads import Payload
+    from theta_store.session import Hints, StoredTensor
+    from theta_store.tensors import ByteSource, Source
 
 
 class Putter(Protocol):
     """What turns plain bytes and records into ids: a session, or its dry twin."""
 
     def put_tensors(
-        self, items: Iterable[tuple[str, Source]], *, crc: bool = False, hints: Hints | None = None
-    ) -> Iterator[StoredTensor]:
+        self,
+        items: "Iterable[tuple[str, Source]]",
+        *,
+        crc: bool = False,
+        hints: "Hints | None" = None,
+    ) -> "Iterator[StoredTensor]":
         """Yield name, id and checks of each tensor, in order."""
 
-    def put_blobs(self, items: Iterable[tuple[str, ByteSource]]) -> Iterator[tuple[str, BlobId]]:
+    def put_blobs(self, items: "Iterable[tuple[str, ByteSource]]") -> Iterator[tuple[str, BlobId]]:
         """Yield name and id of each blob, in order."""
 
     def put_bytes(self, data: bytes) -> BlobId:
@@ -63,24 +69,34 @@ class Hashing:
         """Say that no chunk is to be stored."""
         return [False] * len(ids)
 
-    def put(self, payloads: Sequence[Payload]) -> None:
+    def mends(self, id_: ChunkId) -> bool:  # noqa: ARG002 - nothing is stored
+        """Say that nothing is mended."""
+        return False
+
+    def put(self, payloads: "Sequence[Payload]") -> None:
         """Refuse: nothing is ever claimed here."""
         raise AssertionError(f"{payloads[0].id.hex()} was not claimed")
 
     def put_tensors(
         self,
-        items: Iterable[tuple[str, Source]],
+        items: "Iterable[tuple[str, Source]]",
         *,
         crc: bool = False,
-        hints: Hints | None = None,  # noqa: ARG002 - nothing is stored, so nothing is derived
-    ) -> Iterator[StoredTensor]:
+        hints: "Hints | None" = None,  # noqa: ARG002 - nothing is stored, so nothing is derived
+    ) -> "Iterator[StoredTensor]":
         """Hash tensors in parallel; yield name, id and checks in the order given."""
+        # A ``status`` in which no file changed hashes nothing, and does without the pipeline.
+        from theta_store.session import StoredTensor
+        from theta_store.tensors import put_tensors
+
         for batch in put_tensors(items, self, self._pool, crc=crc):
             for done in batch:
                 yield StoredTensor(done.name, TensorId(self.put_record(done.record)), done.checks)
 
-    def put_blobs(self, items: Iterable[tuple[str, ByteSource]]) -> Iterator[tuple[str, BlobId]]:
+    def put_blobs(self, items: "Iterable[tuple[str, ByteSource]]") -> Iterator[tuple[str, BlobId]]:
         """Hash blobs in parallel; yield name and id in the order given."""
+        from theta_store.tensors import put_blobs
+
         for batch in put_blobs(items, self, self._pool):
             for done in batch:
                 yield done.name, BlobId(self.put_record(done.record))

@@ -7,14 +7,15 @@ A record's value = one byte that says how it is kept (0: plain), eight bytes lit
 the number of the transaction that wrote it, the record's canonical bytes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 
 import msgspec
 
 from theta_store.chunking import chunks_within
 from theta_store.db import Reader, Table, Writer
 from theta_store.encoding import decode, encode, kind_of
-from theta_store.errors import ForeignRepository, HashMismatch, MissingObject
+from theta_store.errors import ForeignRepository, HashMismatch, IntegrityError, MissingObject
 from theta_store.forms import Form, Need, decode_form, encode_form
 from theta_store.ids import ChunkId, RecordId, record_id, short
 from theta_store.records import Record, Tensor
@@ -22,6 +23,9 @@ from theta_store.sealed import seal, unseal
 
 _PLAIN = 0
 _HEAD = 9
+
+# Says of a volume's number whether that volume is there.
+Held = Callable[[int], bool]
 
 
 class Encoded(msgspec.Struct, frozen=True, gc=False):
@@ -65,11 +69,16 @@ def has_record(reader: Reader, id_: RecordId) -> bool:
     return reader.get(Table.RECORDS, id_) is not None
 
 
-def put_records(writer: Writer, records: Iterable[Encoded]) -> None:
-    """Put records that are not there yet; children must come before parents."""
+def put_records(
+    writer: Writer, records: Iterable[Encoded], *, damaged: Collection[RecordId] = ()
+) -> None:
+    """Put records that are not there yet, or damaged; children must come before parents."""
     head = bytes((_PLAIN,)) + writer.number.to_bytes(8, "little")
     for record in records:
-        writer.add(Table.RECORDS, record.id, head + record.data)
+        if record.id in damaged:
+            writer.put(Table.RECORDS, record.id, head + record.data)
+        else:
+            writer.add(Table.RECORDS, record.id, head + record.data)
 
 
 def record_births(reader: Reader) -> Iterator[tuple[RecordId, int, int]]:
@@ -95,16 +104,26 @@ def find_form(reader: Reader, id_: ChunkId) -> Form | None:
     return None if row is None else decode_form(unseal(Table.CHUNKS, id_, row))
 
 
-def has_form(reader: Reader, id_: ChunkId) -> bool:
-    """Say whether a chunk is in the index, without reading its form."""
-    return reader.get(Table.CHUNKS, id_) is not None
+def readable_form(reader: Reader, id_: ChunkId) -> Form | None:
+    """Return the form of a chunk; None where there is none, or its row is damaged."""
+    try:
+        return find_form(reader, id_)
+    except IntegrityError:
+        return None
+
+
+def form_row(reader: Reader, id_: ChunkId) -> bytes | None:
+    """Return the row of a chunk as it lies in the index, readable or not."""
+    row = reader.get(Table.CHUNKS, id_)
+    return None if row is None else bytes(row)
 
 
 def put_form(writer: Writer, id_: ChunkId, form: Form) -> None:
     """Set the form of a chunk and enter it as a dependant of every chunk it needs."""
     row = seal(Table.CHUNKS, id_, encode_form(form))
     if not writer.add(Table.CHUNKS, id_, row):
-        old = find_form(writer, id_)
+        old = readable_form(writer, id_)
+        # What a damaged row needed is not known; it is known as a dependant for longer than it is.
         if old is not None:
             _leave(writer, id_, old)
         writer.put(Table.CHUNKS, id_, row)
@@ -121,8 +140,10 @@ def delete_form(writer: Writer, id_: ChunkId, form: Form) -> None:
 
 def _leave(writer: Writer, id_: ChunkId, form: Form) -> None:
     for need in form.needs:
-        for chunk in need_chunks(writer, need):
-            writer.delete(Table.DEPENDANTS, chunk + id_)
+        # Where the record of a needed tensor is damaged, it is not known which chunks these were.
+        with suppress(IntegrityError):
+            for chunk in need_chunks(writer, need):
+                writer.delete(Table.DEPENDANTS, chunk + id_)
 
 
 def need_chunks(reader: Reader, need: Need) -> Sequence[ChunkId]:
@@ -155,31 +176,35 @@ def depth_over(reader: Reader, needs: Iterable[Need], known: dict[ChunkId, int])
     return depth
 
 
-def is_whole(reader: Reader, id_: ChunkId) -> bool:
-    """Say whether a chunk is in the index, and all that its form needs."""
-    return _is_whole(reader, id_, {})
-
-
-def are_whole(reader: Reader, ids: Iterable[ChunkId]) -> list[bool]:
-    """Say of each chunk whether it is in the index, and all that its form needs.
+def are_whole(reader: Reader, ids: Iterable[ChunkId], held: Held) -> list[bool]:
+    """Say of each chunk whether it is in the index and its volume there, and all that it needs.
 
     What several need is looked for once.
     """
     there: dict[ChunkId, bool] = {}
-    return [_is_whole(reader, id_, there) for id_ in ids]
+    return [_is_whole(reader, id_, held, there) for id_ in ids]
 
 
-def _is_whole(reader: Reader, id_: ChunkId, there: dict[ChunkId, bool]) -> bool:
+def _is_whole(reader: Reader, id_: ChunkId, held: Held, there: dict[ChunkId, bool]) -> bool:
+    if id_ not in there:
+        # Until more is known: what needs itself is not whole.
+        there[id_] = False
+        try:
+            there[id_] = _has_whole_form(reader, id_, held, there)
+        except IntegrityError:
+            return False
+    return there[id_]
+
+
+def _has_whole_form(reader: Reader, id_: ChunkId, held: Held, there: dict[ChunkId, bool]) -> bool:
     form = find_form(reader, id_)
-    if form is None:
+    if form is None or (form.has_payload and not held(form.volume)):
         return False
-    for need in form.needs:
-        for chunk in need_chunks(reader, need):
-            if chunk not in there:
-                there[chunk] = has_form(reader, chunk)
-            if not there[chunk]:
-                return False
-    return True
+    return all(
+        _is_whole(reader, chunk, held, there)
+        for need in form.needs
+        for chunk in need_chunks(reader, need)
+    )
 
 
 def dependants(reader: Reader, id_: ChunkId) -> Iterator[ChunkId]:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from theta_store.clock import UNTIMED, Clock
-from theta_store.db import VOLUME_BYTES, Meta, Volume, Volumes, page_bytes
+from theta_store.db import VOLUME_BYTES, Meta, Reader, Volume, Volumes, page_bytes
 from theta_store.db.volumes import HEADROOM
+from theta_store.errors import IntegrityError
 from theta_store.forms import NO_VOLUME, Form
 from theta_store.ids import ID_BYTES, ChunkId
 from theta_store.objects import find_form
@@ -176,8 +177,7 @@ class PayloadWriter:
     def _holds_live(self, volume: Volume, batch: Sequence[Payload]) -> bool:
         """Say whether a row points at a payload of this volume that the batch would overwrite."""
         with self._meta.read() as reader:
-            found = (find_form(reader, payload.id) for payload in batch)
-            return any(form is not None and form.volume == volume.number for form in found)
+            return any(_may_lie(reader, payload.id, volume.number) for payload in batch)
 
     def _writable(self) -> Volume:
         if self._volume is None or not self._has_room(self._volume):
@@ -192,12 +192,19 @@ class PayloadWriter:
             claim = None if number in self._avoid else self._volumes.claim(number)
             if claim is None:
                 continue
-            volume = self._volumes.get(number)
-            if self._has_room(volume):
+            volume = self._opened(number)
+            if volume is not None and self._has_room(volume):
                 self._claims.append(claim)
                 return volume
             claim.release()
         return None
+
+    def _opened(self, number: int) -> Volume | None:
+        try:
+            return self._volumes.get(number)
+        except IntegrityError:
+            # A volume that is cut short must not keep anybody from storing what he has.
+            return None
 
     def _claim_new(self) -> Volume:
         with self._meta.write() as writer:
@@ -205,6 +212,15 @@ class PayloadWriter:
         volume, claim = self._volumes.create(number)
         self._claims.append(claim)
         return volume
+
+
+def _may_lie(reader: Reader, id_: ChunkId, volume: int) -> bool:
+    """Say whether a volume may hold the payload of a chunk; a damaged row does not tell."""
+    try:
+        form = find_form(reader, id_)
+    except IntegrityError:
+        return True
+    return form is not None and form.volume == volume
 
 
 def _cost(payload: Payload) -> int:

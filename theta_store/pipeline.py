@@ -3,6 +3,7 @@
 Owns the threads, the bound on work in flight and per-thread scratch. Must not know chunks.
 """
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -21,11 +22,15 @@ Done = TypeVar("Done")
 
 
 class Pool:
-    """Threads with scratch of their own; made on first use, so small work starts none."""
+    """Threads with scratch of their own; made on first use, so small work starts none.
+
+    A forked child has none of its parent's threads, and makes its own.
+    """
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self._executor: ThreadPoolExecutor | None = None
+        self._pid = os.getpid()
         self._local = threading.local()
 
     def scratch(self) -> "Scratch":
@@ -45,14 +50,11 @@ class Pool:
         After a failure no further job starts, and those that run are waited for: their inputs
         may be closed as soon as the error is seen.
         """
-        if self._executor is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._executor = ThreadPoolExecutor(self.limits.threads, thread_name_prefix="theta")
+        executor = self._threads()
         running: deque[Future[Done]] = deque()
         try:
             for job in jobs:
-                running.append(self._executor.submit(function, job))
+                running.append(executor.submit(function, job))
                 if len(running) >= self.limits.jobs:
                     yield clock.run("wait", 0, running.popleft().result)
             while running:
@@ -66,6 +68,14 @@ class Pool:
 
     def close(self) -> None:
         """Stop the threads."""
-        if self._executor is not None:
+        if self._executor is not None and self._pid == os.getpid():
             self._executor.shutdown()
-            self._executor = None
+        self._executor = None
+
+    def _threads(self) -> "ThreadPoolExecutor":
+        if self._executor is None or self._pid != os.getpid():
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._executor = ThreadPoolExecutor(self.limits.threads, thread_name_prefix="theta")
+            self._pid = os.getpid()
+        return self._executor

@@ -4,10 +4,10 @@ Owns the bound and the order of eviction. What lies here helps to compute a gues
 is answered by it is verified like any other. Must not know how chunks are decoded.
 """
 
-import threading
 from collections import OrderedDict
 
 from theta_store.ids import ChunkId
+from theta_store.locks import OwnLock
 from theta_store.scratch import Bytes
 
 
@@ -18,7 +18,7 @@ class PlainCache:
         self._capacity = capacity
         self._chunks: OrderedDict[ChunkId, Bytes] = OrderedDict()
         self._bytes = 0
-        self._lock = threading.Lock()
+        self._lock = OwnLock()
 
     def get(self, id_: ChunkId) -> Bytes | None:
         """Return a chunk's bytes, which must not be changed, or None."""

@@ -101,8 +101,8 @@ def move_refs(writer: Writer, changes: Iterable[RefChange]) -> None:
         actual = read_ref(writer, change.name)
         if actual != change.old:
             raise RefMoved(
-                f"{change.name} moved meanwhile: it is at {_spell(actual)}, "
-                f"not at {_spell(change.old)}; nothing was changed",
+                f"{change.name} moved meanwhile: {_spell(change.old)} was expected, "
+                f"{_spell(actual)} is there; nothing was changed",
                 hint="look at theta log, then retry",
             )
         _write(writer, change.name, change.new)
@@ -118,5 +118,5 @@ def _write(writer: Writer, name: str, target: Target | None) -> None:
 
 def _spell(target: Target | None) -> str:
     if target is None:
-        return "nothing"
+        return "no commit"
     return target if isinstance(target, str) else short(target)

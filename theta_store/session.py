@@ -7,8 +7,9 @@ Order of writes: payload synced in its volume, then index rows, then records, th
 operation. A failure anywhere leaves only garbage.
 """
 
+import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
@@ -18,8 +19,8 @@ import msgspec
 
 from theta_store.chunking import split_bytes
 from theta_store.clock import UNTIMED, Clock
-from theta_store.db import Meta, Volumes, Writer
-from theta_store.errors import Locked
+from theta_store.db import Meta, Reader, Volumes, Writer
+from theta_store.errors import Locked, UsageError
 from theta_store.expiries import expire, is_expired, revive
 from theta_store.forms import Form
 from theta_store.graph import missing_below
@@ -28,12 +29,13 @@ from theta_store.ids import BlobId, ChunkId, CommitId, RecordId, TensorId, chunk
 from theta_store.leases import Lease, drop
 from theta_store.objects import (
     Encoded,
+    Held,
     are_whole,
     depth_over,
     encoded,
     find_record,
+    form_row,
     has_record,
-    is_whole,
     put_form,
     put_records,
 )
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from theta_store.forms import Need
     from theta_store.limits import Limits
     from theta_store.lineage import Lineage
+    from theta_store.mending import Mending
     from theta_store.scratch import Scratch
 
 FLUSH_ROWS = 4096
@@ -82,7 +85,11 @@ def epoch_moved(writer: Writer, since: int) -> bool:
 
 
 class Session:
-    """Puts tensors, blobs and records, and publishes once."""
+    """Puts tensors, blobs and records, and publishes once.
+
+    With ``mending`` what is put is read back where the store has it already, and stored again where
+    it is damaged.
+    """
 
     def __init__(
         self,
@@ -95,10 +102,13 @@ class Session:
         *,
         capacity: int,
         clock: Clock = UNTIMED,
+        mending: "Mending | None" = None,
     ) -> None:
         self._clock = clock
         self._meta = meta
+        self._volumes = volumes
         self._chunks = chunks
+        self._mending = mending
         self._pool = pool
         self._lease: Lease | None = lease
         self._epoch = epoch
@@ -106,16 +116,22 @@ class Session:
             meta,
             volumes,
             volume_bytes=capacity,
+            avoid=frozenset() if mending is None else mending.broken,
             queued_bytes=pool.limits.queued_bytes,
             clock=clock,
         )
         self._claimed: set[ChunkId] = set()
+        # The rows of chunks that are in the index but not to be read, and the ids of such records.
+        self._damaged: dict[ChunkId, bytes] = {}
+        self._damaged_records: set[RecordId] = set()
+        self._volumes_there: set[int] = set()
         self._records: dict[RecordId, Encoded] = {}
         self._sketches: dict[bytes, bytes] = {}
         self._lock = threading.Lock()
         self._deriving = threading.Lock()
         # Rows that were taken from the writer enter the index before any record of others does.
         self._flushing = threading.Lock()
+        self._pid = os.getpid()
         self.stored_bytes = 0
 
     @property
@@ -125,6 +141,7 @@ class Session:
 
     def claim(self, ids: Sequence[ChunkId]) -> list[bool]:
         """Say of each chunk whether the caller has to store it."""
+        self._check_process()
         with self._lock:
             fresh = list(dict.fromkeys(id_ for id_ in ids if id_ not in self._claimed))
             self._claimed.update(fresh)
@@ -140,8 +157,33 @@ class Session:
         if not ids:
             return set()
         with self._meta.read() as reader:
-            found = are_whole(reader, ids)
-        return {id_ for id_, is_there in zip(ids, found, strict=True) if not is_there}
+            found = are_whole(reader, ids, self._holds)
+            missing = {id_ for id_, is_there in zip(ids, found, strict=True) if not is_there}
+        if self._mending is not None:
+            missing |= self._mending.damaged([id_ for id_ in ids if id_ not in missing])
+            self._mending.note_clusters(list(missing))
+        with self._meta.read() as reader:
+            rows = {id_: row for id_ in missing if (row := form_row(reader, id_)) is not None}
+        self._damaged |= rows
+        return missing
+
+    def _holds(self, number: int) -> bool:
+        """Say whether a volume is there, and its pages are sound as far as anybody looked."""
+        if number not in self._volumes_there:
+            is_broken = self._mending is not None and number in self._mending.broken
+            if is_broken or not self._volumes.has(number):
+                return False
+            self._volumes_there.add(number)
+        return True
+
+    def mends(self, id_: ChunkId) -> bool:
+        """Say of a chunk that was claimed whether it takes the place of one that is damaged."""
+        return id_ in self._damaged
+
+    @property
+    def mended(self) -> int:
+        """The number of chunks and records that were stored again since they were damaged."""
+        return len(self._damaged) + len(self._damaged_records)
 
     def put(self, payloads: Sequence[Payload]) -> None:
         """Queue payloads for their volume, waiting while too many bytes are on their way there."""
@@ -229,7 +271,7 @@ class Session:
         with self._flushing:
             rows = self._clock.run("put", 0, self._writer.flush)
             with self._meta.write() as writer:
-                _enter_rows(writer, rows)
+                _enter_rows(writer, rows, self._holds, self._damaged)
                 put_records(writer, [made])
         return TensorId(made.id)
 
@@ -269,15 +311,41 @@ class Session:
         fresh = [one for one in made if one.id not in self._records]
         if fresh:
             with self._meta.read() as reader:
-                new = {one.id: one for one in fresh if not has_record(reader, one.id)}
+                new = {one.id: one for one in fresh if not self._has_record(reader, one.id)}
             self._records |= new
         return [one.id for one in made]
 
+    def _has_record(self, reader: Reader, id_: RecordId) -> bool:
+        if not has_record(reader, id_):
+            return False
+        if id_ in self._damaged_records or self._mending is None:
+            return True
+        if self._mending.is_damaged(reader, id_):
+            self._damaged_records.add(id_)
+            return False
+        return True
+
     def flush(self) -> None:
         """Make everything put so far durable and known; it is reachable only once published."""
+        self._check_process()
         with self._flushing:
             rows = self._clock.run("put", 0, self._writer.flush)
             self._clock.run("records", 0, self._flush_records, rows)
+
+    def mend(self) -> None:
+        """Flush what takes the place of damaged chunks, and put their clusters together again."""
+        if not self.mended:
+            return
+        self.flush()
+        if self._mending is None:
+            return
+        for payload in self._mending.clusters():
+            with self._meta.read() as reader:
+                row = form_row(reader, payload.id)
+            if row is not None:
+                self._damaged[payload.id] = row
+            self.put([payload])
+        self.flush()
 
     def _flush_records(self, rows: list[tuple[ChunkId, Form]]) -> None:
         if rows or self._records or self._sketches:
@@ -298,6 +366,7 @@ class Session:
         ``commits`` are new to the store. `RefMoved` when a ref is not where the operation says,
         `CollectedMeanwhile` when gc took what they refer to; nothing is changed then.
         """
+        self._check_process()
         return self._clock.run("publish", 0, self._publish, operation, commits, log)
 
     def _publish(
@@ -306,6 +375,7 @@ class Session:
         commits: Iterable[CommitId],
         log: Callable[[Writer, Operation], Operation],
     ) -> Operation:
+        self.mend()
         self._relieve()
         rows = self._clock.run("put", 0, self._writer.flush)
         with self._meta.write() as writer:
@@ -328,6 +398,8 @@ class Session:
 
     def close(self) -> None:
         """End the session; what was not published is garbage for gc."""
+        if self._pid != os.getpid():
+            return
         self._writer.close()
         if self._lease is not None:
             self._lease.release()
@@ -341,18 +413,26 @@ class Session:
     ) -> None:
         lease = self._lease
         self.close()
-        if lease is not None and kind is None:
+        if lease is not None and kind is None and self._pid == os.getpid():
             with self._meta.write() as writer:
                 drop(writer, lease)
+
+    def _check_process(self) -> None:
+        """Refuse a forked child: thread, claims and lease are those of the process before."""
+        if self._pid != os.getpid():
+            raise UsageError(
+                "a session that was begun before a fork goes on in the process that began it",
+                hint="begin another one: store.session()",
+            )
 
     def _relieve(self) -> None:
         if self._writer.pending > FLUSH_ROWS or len(self._records) > FLUSH_ROWS:
             self.flush()
 
     def _enter(self, writer: Writer, rows: list[tuple[ChunkId, Form]]) -> None:
-        put_records(writer, self._records.values())
+        put_records(writer, self._records.values(), damaged=self._damaged_records)
         put_sketches(writer, self._sketches)
-        _enter_rows(writer, rows)
+        _enter_rows(writer, rows, self._holds, self._damaged)
 
     def find_tensor(self, id_: TensorId) -> Tensor | None:
         """Return a stored tensor's record, or None."""
@@ -389,12 +469,19 @@ def _holes(writer: Writer, operation: Operation, commits: Iterable[CommitId]) ->
     return gone | missing_below(writer, {*commits, *targets} - given_up)
 
 
-def _enter_rows(writer: Writer, rows: Sequence[tuple[ChunkId, Form]]) -> None:
+def _enter_rows(
+    writer: Writer,
+    rows: Sequence[tuple[ChunkId, Form]],
+    held: Held,
+    damaged: Mapping[ChunkId, bytes],
+) -> None:
     # Many chunks need the same cluster.
     depths: dict[ChunkId, int] = {}
     # In their order: what a form needs comes before it.
     for id_, form in rows:
-        if not is_whole(writer, id_):
+        # What somebody else has mended meanwhile has another row by now.
+        is_damaged = id_ in damaged and form_row(writer, id_) == damaged[id_]
+        if is_damaged or not are_whole(writer, [id_], held)[0]:
             put_form(writer, id_, _settled(writer, form, depths))
             depths.pop(id_, None)
 

@@ -36,6 +36,11 @@ def write_format(writer: Writer, declared: Format) -> None:
     writer.put(Table.SETTINGS, _FORMAT, seal(Table.SETTINGS, _FORMAT, data))
 
 
+def has_format(reader: Reader) -> bool:
+    """Say whether the repository has been declared: its creation was not cut short."""
+    return reader.get(Table.SETTINGS, _FORMAT) is not None
+
+
 def check_format(reader: Reader, *, writing: bool) -> Format:
     """Refuse a repository whose version or features this program does not know."""
     row = reader.get(Table.SETTINGS, _FORMAT)

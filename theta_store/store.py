@@ -14,20 +14,31 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from theta_store import expiries, leases, oplog
+from theta_store import expiries, oplog
 from theta_store.chunking import ranges_of
 from theta_store.clock import UNTIMED, Clock
-from theta_store.db import VOLUME_BYTES, Meta, Reader, Table, Volumes, check_local
+from theta_store.db import (
+    DATA_FILE,
+    HEAD_BYTES,
+    VOLUME_BYTES,
+    Meta,
+    Reader,
+    Table,
+    Volumes,
+    alone_in,
+    check_local,
+)
 from theta_store.encoding import KIND_BYTES
 from theta_store.errors import (
     ExpiredCommit,
     ForeignRepository,
+    IntegrityError,
     MalformedRecord,
     MissingObject,
     NotARepository,
+    ThetaError,
 )
 from theta_store.graph import missing_below, reach
-from theta_store.hashing import Hashing, Putter
 from theta_store.hints import Adapter, Hint, Sum
 from theta_store.ids import (
     BlobId,
@@ -57,18 +68,20 @@ from theta_store.refs import (
     read_ref,
     read_refs,
 )
-from theta_store.session import CollectedMeanwhile, Hints, Session, StoredTensor
-from theta_store.settings import Format, check_format, gc_epoch, write_format
-from theta_store.tensors import ByteSource, Source
+from theta_store.settings import Format, check_format, gc_epoch, has_format, write_format
 
 if TYPE_CHECKING:
     from theta_store.check import Hurt, Problem
     from theta_store.chunks import Chunks, Copies
     from theta_store.derived_source import DerivedSource as DerivedSource
     from theta_store.gc import Collector, GcReport
+    from theta_store.hashing import Hashing, Putter
     from theta_store.kept import Kept as Kept
+    from theta_store.mending import Mending
     from theta_store.repack import RepackReport as RepackReport
     from theta_store.selector import Level as Level
+    from theta_store.session import CollectedMeanwhile, Hints, Session, StoredTensor
+    from theta_store.tensors import ByteSource, Source
     from theta_store.usage import By, Owner, Usage, Use
 
 __all__ = [
@@ -99,6 +112,7 @@ __all__ = [
     "Use",
     "append_redo",
     "append_undo",
+    "is_unfinished",
     "ranges_of",
 ]
 
@@ -107,10 +121,13 @@ VOLUMES = "volumes"
 LEASES = "leases"
 GC_LOCK = "gc.lock"
 KEPT_UNDO_SECONDS = 7 * 86400.0
-# What few verbs need is imported when it is first asked for.
+# What only those need who write, or few verbs, is imported when it is first asked for.
 _LATER = {
     "check": ("Hurt", "Problem"),
     "gc": ("GcReport",),
+    "hashing": ("Hashing", "Putter"),
+    "session": ("CollectedMeanwhile", "Hints", "Session", "StoredTensor"),
+    "tensors": ("ByteSource", "Source"),
     "usage": ("By", "Owner", "Usage", "Use"),
 }
 
@@ -170,16 +187,31 @@ class Store:
         readonly: bool = False,
     ) -> None:
         if not (folder / META).is_dir():
-            raise NotARepository(f"{folder} is not a theta store")
+            raise NotARepository(f"{folder} is not a theta store", hint="theta init")
         self.folder = folder
         self.readonly = readonly or not os.access(folder / META, os.W_OK)
         self._capacity = volume_bytes
-        self._meta = Meta(folder / META, readonly=self.readonly)
+        self._meta = self._opened(folder)
         self._volumes = Volumes(folder / VOLUMES, readonly=self.readonly)
         self._pool = Pool(limits)
         self.refs = Refs(self._meta)
-        with self._meta.read() as reader:
-            check_format(reader, writing=False)
+
+    def _opened(self, folder: Path) -> Meta:
+        try:
+            meta = Meta(folder / META, readonly=self.readonly)
+            try:
+                with meta.read() as reader:
+                    check_format(reader, writing=False)
+            except BaseException:
+                meta.close()
+                raise
+        except IntegrityError:
+            if is_unfinished(folder):
+                raise NotARepository(
+                    f"{folder} was never finished; nothing was committed there", hint="theta init"
+                ) from None
+            raise
+        return meta
 
     @cached_property
     def _chunks(self) -> "Chunks":
@@ -190,19 +222,27 @@ class Store:
 
     @classmethod
     def create(cls, folder: Path, *, head: str, force_network: bool = False) -> "Store":
-        """Make a store whose HEAD is on the unborn branch ``head`` (a full name), and open it."""
+        """Make a store whose HEAD is on the unborn branch ``head`` (a full name), and open it.
+
+        One whose making was cut short is finished.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         if not force_network:
             check_local(folder)
-        for name in (META, VOLUMES, LEASES):
-            (folder / name).mkdir(exist_ok=True)
-        meta = Meta(folder / META, create=True)
-        try:
-            with meta.write() as writer:
-                write_format(writer, Format(version=1))
-                move_refs(writer, [RefChange(HEAD, None, head)])
-        finally:
-            meta.close()
+        # Several processes may make the same store at once.
+        with alone_in(folder):
+            for name in (META, VOLUMES, LEASES):
+                (folder / name).mkdir(exist_ok=True)
+            if _is_stump(folder):
+                (folder / META / DATA_FILE).unlink()
+            meta = Meta(folder / META, create=True)
+            try:
+                with meta.write() as writer:
+                    if not has_format(writer):
+                        write_format(writer, Format(version=1))
+                        move_refs(writer, [RefChange(HEAD, None, head)])
+            finally:
+                meta.close()
         return cls(folder)
 
     @property
@@ -385,28 +425,48 @@ class Store:
 
     @contextmanager
     def session(
-        self, *, reading: Iterable[CommitId] = (), clock: Clock = UNTIMED
-    ) -> Iterator[Session]:
-        """Open a writer; ``reading`` are commits that gc must leave alone meanwhile."""
+        self,
+        *,
+        reading: Iterable[CommitId] = (),
+        clock: Clock = UNTIMED,
+        verify: bool = False,
+    ) -> "Iterator[Session]":
+        """Open a writer; ``reading`` are commits that gc must leave alone meanwhile.
+
+        With ``verify`` what is put is read back where it is there already, and stored again where
+        it is damaged or missing.
+        """
+        from theta_store.leases import take
+        from theta_store.session import Session
+
         self.check_writable()
+        mending = self._mending() if verify else None
         with self._meta.write() as writer:
-            lease = leases.take(writer, self.folder / LEASES, reading)
+            lease = take(writer, self.folder / LEASES, reading)
             epoch = gc_epoch(writer)
         with Session(
             self._meta,
             self._volumes,
             # A session that stores no tensor does without what they bring.
-            lambda: self._chunks,
+            lambda: self._chunks if mending is None else mending.chunks,
             self._pool,
             lease,
             epoch,
             capacity=self._capacity,
             clock=clock,
+            mending=mending,
         ) as session:
             yield session
 
-    def hashing(self) -> Hashing:
+    def _mending(self) -> "Mending":
+        from theta_store.mending import Mending
+
+        return Mending(self._meta, self._volumes, self._pool)
+
+    def hashing(self) -> "Hashing":
         """Return the dry twin of a session: ids without storing."""
+        from theta_store.hashing import Hashing
+
         return Hashing(self._pool, self.record)
 
     def check_writable(self) -> None:
@@ -549,6 +609,30 @@ def __getattr__(name: str) -> Any:
         if name in names:
             return getattr(importlib.import_module(f"theta_store.{home}"), name)
     raise AttributeError(f"module 'theta_store.store' has no attribute {name!r}")
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Say whether the making of a store was cut short there, before anything could be put in."""
+    volumes = folder / VOLUMES
+    if volumes.is_dir() and any(volumes.iterdir()):
+        return False
+    if not (folder / META / DATA_FILE).exists() or _is_stump(folder):
+        return True
+    try:
+        meta = Meta(folder / META)
+    except ThetaError:
+        return False
+    try:
+        with meta.read() as reader:
+            return not has_format(reader) and not reader.count(Table.RECORDS)
+    finally:
+        meta.close()
+
+
+def _is_stump(folder: Path) -> bool:
+    """Say whether the data file ends before LMDB has finished making it."""
+    file = folder / META / DATA_FILE
+    return file.exists() and file.stat().st_size < HEAD_BYTES
 
 
 def _typed(reader: Reader, id_: RecordId, kind: type[R]) -> R:

@@ -61,6 +61,12 @@ class Known(Protocol):
     def claim(self, ids: Sequence[ChunkId]) -> list[bool]:
         """Say of each chunk whether the caller has to store it: nobody has, nor is about to."""
 
+    def mends(self, id_: ChunkId) -> bool:
+        """Say of a chunk to be stored whether it takes the place of one that is damaged.
+
+        Others may need that one: what takes its place must need nothing.
+        """
+
     def put(self, payloads: Sequence[Payload]) -> None:
         """Store payloads, in their order."""
 
@@ -262,6 +268,7 @@ class _Placed(NamedTuple):
     piece: _Piece
     plain: memoryview
     id: ChunkId
+    mends: bool
 
 
 def _look(
@@ -276,7 +283,11 @@ def _look(
     checks = clock.run("hash", 0, _checks, plains) if crc else []
     clock.run("predict", 0, _sample, batch, plains)
     placed = zip(batch, plains, ids, known.claim(ids), strict=True)
-    new = [_Placed(piece, plain, id_) for piece, plain, id_, is_new in placed if is_new]
+    new = [
+        _Placed(piece, plain, id_, known.mends(id_))
+        for piece, plain, id_, is_new in placed
+        if is_new
+    ]
     return (batch, ids, checks), new
 
 
@@ -336,8 +347,8 @@ def _payloads(
         if len(group) < LEAST_MEMBERS:
             alone += [placed for placed, _ in group]
             continue
-        whole, *pieces = cluster([m for _, m in group], chunks, dtype=row, scratch=scratch)
-        made += [*([whole] if known.claim([whole.id])[0] else []), *pieces]
+        members = [member for _, member in group]
+        made += cluster(members, chunks, known, dtype=row, scratch=scratch)
     return [*made, *(_payload(placed, chunks, scratch) for placed in alone)]
 
 
@@ -349,7 +360,7 @@ def _sorted_out(new: Iterable[_Placed]) -> tuple[list[_Placed], list[_Placed]]:
     rest: list[_Placed] = []
     for placed in new:
         assembly = placed.piece[0]
-        whole = assembly.dtype is not None and len(assembly.ranges) == 1
+        whole = assembly.dtype is not None and len(assembly.ranges) == 1 and not placed.mends
         (small if whole and len(placed.plain) < SMALL_BYTES else rest).append(placed)
     return small, rest
 
@@ -359,7 +370,7 @@ def _bases(small: Sequence[_Placed]) -> "Sequence[Sequence[Need] | None]":
     descent = small[0].piece[0].descent if small else None
     if descent is None:
         return [()] * len(small)
-    tensors = (assembly for (assembly, _, _), _, _ in small)
+    tensors = (placed.piece[0] for placed in small)
     return descent.bases([(a.name, cast("Source", a.source)) for a in tensors])
 
 
@@ -367,9 +378,9 @@ def _payload(placed: _Placed, chunks: "Chunks | None", scratch: "Scratch") -> Pa
     # Forms bring numpy and zstandard; verbs that store no chunk do without them.
     from theta_store.packing import pack, pack_alone
 
-    (assembly, start, stop), plain, id_ = placed
+    (assembly, start, stop), plain, id_, mends = placed
     row = assembly.dtype
-    found = assembly.claims(start, stop)
+    found = [] if mends else assembly.claims(start, stop)
     if row is not None and chunks is not None and found:
         payload = pack(id_, plain, found, chunks, dtype=row, scratch=scratch)
         if payload is not None:

@@ -191,7 +191,7 @@ def test_a_form_is_deeper_than_a_chunk_that_was_stored_again_before_it(store: St
         put_form(writer, torn, form(1, gone))
     rows = [(early, form(0, torn)), (torn, form(0, middle)), (late, form(0, torn))]
     with store._meta.write() as writer:
-        _enter_rows(writer, rows)
+        _enter_rows(writer, rows, lambda _: True, {})
     with store._meta.read() as reader:
         depths = [found.depth for id_ in (torn, late) if (found := find_form(reader, id_))]
     assert depths == [2, 3]

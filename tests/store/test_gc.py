@@ -95,6 +95,21 @@ def test_an_old_chunk_swept_meanwhile_is_noticed(store: Store) -> None:
     assert store.refs.get(MAIN) is None
 
 
+def test_what_a_killed_process_left_behind_the_last_page_is_given_back(store: Store) -> None:
+    commit = commit_tensors(store, {f"w{n}": f32(n, 512, 512) for n in range(16)})
+    # Pages that were written, of a transaction that never was.
+    file = store._volumes.path(1) / "data.mdb"
+    size = file.stat().st_size
+    with file.open("ab") as opened:
+        opened.write(bytes(2 << 20))
+    assert store.collector().forecast().disk_bytes >= 2 << 20
+    assert store.collector().collect().disk_bytes >= 2 << 20
+    assert file.stat().st_size <= size
+    assert len(read_back(store, commit)) == 16
+    commit_tensors(store, {"later": f32(99, 512, 512)})
+    assert store.check() == []
+
+
 def test_one_collector_at_a_time(store: Store) -> None:
     lock = lock_file(store.folder / "gc.lock")
     with lock, pytest.raises(Locked, match="another gc"):

@@ -27,7 +27,8 @@ def write(folder: Path, tensors: Mapping[str, Tensor], **config: Any) -> Path:
     save_file(
         {name: t.clone() for name, t in tensors.items()}, folder / "adapter_model.safetensors"
     )
-    known = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, **config}
+    rank = next((t.shape[0] for name, t in tensors.items() if "lora_A" in name), 4)
+    known = {"peft_type": "LORA", "r": rank, "lora_alpha": 8, **config}
     (folder / "adapter_config.json").write_text(json.dumps(known))
     return folder
 
@@ -64,6 +65,40 @@ def test_the_update_is_scaled_by_alpha_over_rank(tmp_path: Path) -> None:
 def test_what_else_scales_it(tmp_path: Path, config: dict[str, Any], scale: float) -> None:
     made = _product(write(tmp_path / "a", _pair(), **config))
     assert np.allclose(made, scale * (B @ A).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"r": 0},
+        {"r": -4},
+        {"r": 64},
+        {"rank_pattern": {"q_proj": 8}},
+        {"rank_pattern": {KEY[17:]: 2}},
+    ],
+)
+def test_factors_of_another_rank_than_the_configuration_says(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    with (
+        pytest.raises(MalformedFile, match=r"q_proj has rank 4, its adapter_config\.json says"),
+        open_adapter(write(tmp_path / "a", _pair(), **config)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"r": None},
+        {"r": 64, "rank_pattern": {"k_proj": 8, "q_proj": 4}},
+        # A stranger's regular expression is not run.
+        {"r": 64, "rank_pattern": {r".*\.q_(a|b)+": 4}},
+    ],
+)
+def test_a_rank_of_its_own(tmp_path: Path, config: dict[str, Any]) -> None:
+    made = _product(write(tmp_path / "a", _pair(), **config))
+    assert np.allclose(made, 2 * (B @ A).numpy(), atol=1e-5)
 
 
 def test_weights_of_inputs_by_outputs_and_embeddings_get_the_transpose(tmp_path: Path) -> None:

@@ -49,3 +49,26 @@ def test_limits_that_are_none_are_refused(tmp_path: Path, key: str, value: str) 
     path.write_text(f'[{section}]\n{name} = "{value}"\n')
     with pytest.raises(UsageError, match=r"config\.toml"):
         Config(None, path).limits()
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("user.nme", "did you mean user.name?"),
+        ("Core.threads", "did you mean core.threads?"),
+        ("metric.", "metric.NAME"),
+        ("zzz", "metric.NAME"),
+    ],
+)
+def test_a_key_that_no_theta_reads_is_refused(tmp_path: Path, key: str, hint: str) -> None:
+    path = tmp_path / "config.toml"
+    with pytest.raises(UsageError, match="is no setting of theta") as caught:
+        Config(None, path).set(key, "x")
+    assert hint in str(caught.value.hint)
+    assert not path.exists()
+    path.write_text("[newer]\nkey = 1\n")
+    config = Config(None, path)
+    config.set("metric.val_loss", "min")
+    assert config.text("newer.key") == "1", "a file may hold keys of a newer theta"
+    config.unset("newer.key")
+    assert config.text("newer.key") is None

@@ -18,8 +18,9 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from theta.repo import Author, Repo
+from theta.repo import Author, Details, Repo
 from theta_store.db import Table
+from theta_store.errors import NothingToCommit
 from theta_store.ids import BlobId, CheckpointId, ChunkId, CommitId, ParamsId, RecordId, TensorId
 from theta_store.objects import find_form, put_form
 from theta_store.records import Tensor
@@ -507,6 +508,89 @@ def test_dangling_needs_never_loop(copy: tuple[Path, Ids]) -> None:
     done, problems = _fsck(folder)
     assert done.returncode == 1
     assert (SECOND, "s.safetensors", "a") in _named(problems, ids)
+
+
+# Healing ------------------------------------------------------------------------------------
+
+
+def _lose_volume(folder: Path, _: Ids) -> None:
+    shutil.rmtree(_volume_file(folder).parent)
+
+
+def _cut_volume(share: float) -> Callable[[Path, Ids], None]:
+    return lambda folder, _: _cut(_volume_file(folder), share)
+
+
+# Refs, the log and commits are in no file of the workspace.
+NOT_IN_FILES = ("commit", "older commit", "ref", "HEAD", "operation", "counter")
+HEALED: dict[str, Callable[[Path, Ids], None]] = {
+    **{name: d for name, (d, _, _) in DAMAGES.items() if not name.startswith(NOT_IN_FILES)},
+    "volume lost": _lose_volume,
+    "volume emptied": _cut_volume(0),
+    "volume cut": _cut_volume(0.5),
+    "volume cut a bit": _cut_volume(0.95),
+    "page of the volume": lambda f, i: _point_outside(_volume_file(f), i.chunk("enc.w")),
+}
+
+
+def _theta(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "theta", *args], cwd=folder, capture_output=True, text=True
+    )
+
+
+def _exported(folder: Path, revision: str, out: Path) -> dict[str, bytes]:
+    with Repo(folder) as repo:
+        repo.export(revision, out, folder=True)
+    return {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def files(
+    sound: tuple[Path, Ids], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, bytes], Path, dict[str, bytes]]:
+    """What HEAD has, and its parent: in a folder, and as bytes."""
+    out = tmp_path_factory.mktemp("files")
+    head = _exported(sound[0], "HEAD", out / "head")
+    return head, out / "old", _exported(sound[0], "HEAD~1", out / "old")
+
+
+@pytest.mark.parametrize("name", HEALED)
+def test_the_files_heal_what_was_stored_of_them(
+    copy: tuple[Path, Ids],
+    files: tuple[dict[str, bytes], Path, dict[str, bytes]],
+    name: str,
+    tmp_path: Path,
+) -> None:
+    """First those of HEAD, then copies of the older ones; then all is as it was."""
+    folder, ids = copy
+    head, place, old = files
+    HEALED[name](folder, ids)
+    with Repo(folder) as repo, pytest.raises(NothingToCommit):
+        repo.commit("heal", author=ADA, details=Details(rehash=True))
+    assert _exported(folder, "HEAD", tmp_path / "head") == head
+    rescue = Details(rehash=True, as_name=".rescued", branch="rescue")
+    with Repo(folder) as repo:
+        repo.commit("old files", author=ADA, paths=[str(place)], details=rescue)
+        assert repo.head.commit == ids.second
+    assert _exported(folder, "HEAD", tmp_path / "head again") == head
+    assert _exported(folder, "HEAD~1", tmp_path / "old") == old
+    with Repo(folder) as repo:
+        repo.gc()
+        assert repo.fsck() == []
+
+
+def test_fsck_and_commit_say_what_heals(copy: tuple[Path, Ids]) -> None:
+    folder, ids = copy
+    _flip_payload(folder, ids.chunk("enc.w"))
+    assert "Try: theta commit --rehash" in _theta(folder, "fsck").stderr
+    done = _theta(folder, "commit", "--rehash", "-m", "heal")
+    assert "stored again 1 chunk or record that was damaged" in done.stderr
+    assert _theta(folder, "fsck").stderr == ""
+    _row(folder, Table.OPERATIONS, (2).to_bytes(8, "big"), lambda d: _flip(d, 20))
+    said = _theta(folder, "fsck").stderr
+    assert "backup" in said
+    assert "--rehash" not in said
 
 
 # Random bits --------------------------------------------------------------------------------

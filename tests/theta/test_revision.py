@@ -87,7 +87,31 @@ def test_a_step_means_the_newest_commit_that_says_it(repo: Repo, line: list[Comm
     again = _commit(repo, "again", step=100)
     assert repo.resolve("step:100") == again
     repo.reset("HEAD~1")
-    assert repo.resolve("step:100") == line[1], "only HEAD's history counts"
+    assert repo.resolve("step:100") == line[1], "HEAD's history comes first"
+
+
+def test_steps_and_metrics_of_other_branches(repo: Repo, line: list[CommitId]) -> None:
+    repo.create_branch("run", "main")
+    run = [
+        _commit(repo, f"r{n}", branch="run", step=1000 * n, metrics={"bleu": bleu})
+        for n, bleu in enumerate([0.1, 0.9, 0.4], 1)
+    ]
+    assert repo.resolve("step:2000") == run[1], "one branch alone has it"
+    assert repo.resolve("best:bleu") == run[1]
+    assert repo.resolve("best:acc") == line[2], "HEAD's history comes first"
+    repo.create_branch("copy", "run~1")
+    assert repo.resolve("step:2000") == run[1], "both mean the same commit"
+    assert repo.resolve("best:bleu") == run[1]
+    other = _commit(repo, "other", branch="copy", step=2000, metrics={"bleu": 0.95})
+    with pytest.raises(UnknownRevision) as caught:
+        repo.resolve("step:2000")
+    assert f"copy ({short(other)}), run ({short(run[1])})" in str(caught.value)
+    with pytest.raises(UnknownRevision, match=r"best:bleu is another commit in each"):
+        repo.resolve("best:bleu")
+    assert repo.resolve("step:3000") == run[2]
+    assert repo.forget(["step:1000"]) == [run[0]]
+    repo.switch("run", force=True)
+    assert repo.resolve("step:2000") == run[1], "HEAD's history comes first"
 
 
 def test_where_a_branch_was(repo: Repo, line: list[CommitId]) -> None:

@@ -10,9 +10,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from theta.formats.reading import FileReader
-from theta.repo import Author, Repo
+from theta.repo import Author, Conversion, Repo
 from theta.workspace.draft import Draft
 from theta.workspace.writing import CACHE_FILE
+from theta_store.errors import UnsavedChanges, UsageError
 from theta_store.ids import TensorId
 
 INDEX = "model.safetensors.index.json"
@@ -261,3 +262,79 @@ def test_a_shard_that_is_written_during_a_switch_is_noticed(
     repo.switch("other")
     (state,) = repo.status().files
     assert {param.name for param in state.params} == {"layers.2.w", "layers.2.b"}
+
+
+@pytest.fixture
+def cut_short(repo: Repo, ada: Author, model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A switch to ``other``, where all shards are new, that ended after the first of them."""
+    repo.create_branch("other")
+    for number in range(SHARDS):
+        _write(model, number, 30 + number)
+    repo.commit("second", author=ada)
+    finish, done = Draft.finish, []
+
+    def once(self: Draft, ids: Mapping[str, TensorId]) -> None:
+        if done:
+            raise KeyboardInterrupt
+        done.append(finish(self, ids))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("theta.workspace.draft.LEAST_SETTLED", 0)
+        patched.setattr(Draft, "finish", once)
+        with pytest.raises(KeyboardInterrupt):
+            repo.switch("other")
+    assert repo.head.branch == "refs/heads/main"
+    return model
+
+
+@pytest.mark.parametrize("is_remembered", [True, False])
+def test_a_switch_that_was_cut_short_goes_on(
+    repo: Repo, cut_short: Path, is_remembered: bool
+) -> None:
+    if not is_remembered:  # It was killed: nobody saved what was written.
+        (repo.private / CACHE_FILE).unlink()
+    assert len(repo.status().files) == 1
+    written = repo.switch("other").written
+    if is_remembered:
+        assert _shard(0) not in written
+    assert repo.status().files == ()
+
+
+def test_a_switch_that_was_cut_short_goes_back(repo: Repo, cut_short: Path) -> None:
+    repo.restore([INDEX])
+    assert repo.status().files == ()
+
+
+def test_a_mixture_with_a_shard_of_nobodys_is_not_overwritten(repo: Repo, cut_short: Path) -> None:
+    _write(cut_short, 2, 99)
+    with pytest.raises(UnsavedChanges):
+        repo.switch("other")
+
+
+def test_a_shard_is_exported_alone_byte_for_byte(repo: Repo, model: Path, tmp_path: Path) -> None:
+    shard = (model / _shard(1)).read_bytes()
+    assert repo.export("HEAD", tmp_path / "one.safetensors", path=_shard(1)) == ["one.safetensors"]
+    assert (tmp_path / "one.safetensors").read_bytes() == shard
+    assert repo.export("HEAD", tmp_path / "out", path=_shard(1), folder=True) == [_shard(1)]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [_shard(1)]
+    assert (tmp_path / "out" / _shard(1)).read_bytes() == shard
+    with pytest.raises(UnsavedChanges):
+        repo.export("HEAD", tmp_path / "out", path=_shard(1), folder=True)
+
+
+def test_the_index_still_stands_for_the_whole_model(
+    repo: Repo, model: Path, tmp_path: Path
+) -> None:
+    assert len(repo.export("HEAD", tmp_path / "out", path=INDEX, folder=True)) == SHARDS + 1
+
+
+@pytest.mark.parametrize(
+    ("target", "conversion"),
+    [("one.npz", Conversion()), ("one.safetensors", Conversion(dtype="BF16"))],
+)
+def test_a_shard_is_not_converted(
+    repo: Repo, model: Path, tmp_path: Path, target: str, conversion: Conversion
+) -> None:
+    with pytest.raises(UsageError, match="one shard of a model"):
+        repo.export("HEAD", tmp_path / target, path=_shard(1), conversion=conversion)
+    assert not (tmp_path / target).exists()

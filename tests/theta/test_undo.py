@@ -1,15 +1,18 @@
 """Undo brings back refs and, where they were clean, files, after every verb that moves a ref."""
 
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from theta.repo import Author, Details, Repo
-from theta_store.errors import ThetaError
+from theta_store.errors import NotFound, ThetaError, UnsavedChanges
 from theta_store.store import HEAD
 
 ADA = Author("Ada")
@@ -119,3 +122,113 @@ def test_operations_say_what_they_did() -> None:
         repo.undo()
         verbs = [operation.verb for operation in repo.operations()]
     assert verbs == ["undo", "tag", "commit"]
+
+
+def _two_branches(repo: Repo) -> None:
+    """``main`` and ``o`` changed both parameters; HEAD is on ``main``."""
+    _write(repo, 0)
+    repo.add(["m.safetensors"])
+    repo.commit("first", author=ADA)
+    for branch, value in (("o", 2), ("main", 3)):
+        repo.switch(branch, create=branch == "o")
+        _write(repo, value)
+        repo.commit(branch, author=ADA)
+
+
+def _merge(repo: Repo, *, wait: bool) -> None:
+    repo.merge(repo.plan_merge("o"), repo.merge_method(default="average"), author=ADA, wait=wait)
+
+
+@pytest.mark.parametrize("step", ["branch -d", "tag -d", "commit --amend", "reset --hard"])
+def test_undo_never_names_a_commit_that_gc_took(repo: Repo, step: str) -> None:
+    _two_branches(repo)
+    if step == "branch -d":
+        repo.delete_branch("o", force=True)
+    elif step == "tag -d":
+        repo.create_tag("t", "o")
+        repo.delete_branch("o", force=True)
+        repo.delete_tag("t")
+    elif step == "commit --amend":
+        repo.commit("again", author=ADA, details=Details(amend=True))
+    else:
+        repo.reset("HEAD~1", hard=True)
+    repo.gc(now=True)
+    before = _state(repo), len(list(repo.operations()))
+    for ask in (repo.undo, repo.undo_target):
+        with pytest.raises(NotFound, match=r"gc has taken .* can no longer be taken back"):
+            ask()
+    assert (_state(repo), len(list(repo.operations()))) == before
+    assert repo.fsck() == []
+    repo.gc(now=True)
+
+
+def test_redo_never_names_a_commit_that_gc_took(repo: Repo) -> None:
+    _two_branches(repo)
+    repo.undo()
+    repo.gc(now=True)
+    before = _state(repo)
+    for ask in (repo.redo, repo.redo_target):
+        with pytest.raises(NotFound, match=r"gc has taken .* can no longer be brought again"):
+            ask()
+    assert _state(repo) == before
+    assert repo.fsck() == []
+
+
+def test_nothing_moves_head_while_a_merge_waits(repo: Repo) -> None:
+    _two_branches(repo)
+    repo.reset("HEAD~1")
+    repo.undo()
+    _merge(repo, wait=True)
+    before = _state(repo)
+    moves: list[Callable[[], object]] = [repo.undo, repo.redo, repo.undo_target, repo.redo_target]
+    for move in (*moves, partial(repo.reset, "HEAD~1"), partial(repo.switch, "o")):
+        with pytest.raises(UnsavedChanges, match="the merge of o waits for its commit"):
+            move()
+        assert _state(repo) == before
+    assert repo.commit("merged", author=ADA).commit.parents == (
+        repo.resolve("HEAD~1"),
+        repo.resolve("o"),
+    )
+
+
+def test_a_merge_that_waited_says_that_it_waits_no_more(repo: Repo) -> None:
+    _two_branches(repo)
+    _merge(repo, wait=True)
+    merged = repo.commit("merged", author=ADA).commit
+    (told,) = repo.undo().notices
+    assert "the merge of o is no longer pending" in told
+    repo.redo()
+    better = repo.commit("better", author=ADA, details=Details(amend=True)).commit
+    assert (better.parents, better.recipe) == (merged.parents, merged.recipe)
+    for again in (True, False):
+        assert repo.undo().notices == (), "an amendment taken back is a merge still"
+        if again:
+            repo.redo()
+    assert repo.undo().notices == (told,)
+    repo.restore(["m.safetensors"])
+    _merge(repo, wait=False)
+    assert repo.undo().notices == (), "its files went back as well"
+
+
+def test_abort_leaves_what_the_merge_did_not_bring(repo: Repo) -> None:
+    _write(repo, 0)
+    repo.add(["."])
+    repo.commit("first", author=ADA)
+    repo.switch("o", create=True)
+    (repo.root / "theirs.txt").write_text("theirs")
+    _write(repo, 2)
+    repo.commit("o", author=ADA)
+    repo.switch("main")
+    _write(repo, 3)
+    repo.commit("main", author=ADA)
+    before = _state(repo)
+    _merge(repo, wait=True)
+    assert (repo.root / "theirs.txt").exists()
+    (repo.root / "results.json").write_text("{}")
+    repo.abort_merge()
+    assert _state(repo) == before
+    assert (repo.root / "results.json").read_text() == "{}"
+    assert not (repo.root / "theirs.txt").exists()
+    repo.undo()
+    assert (repo.root / "theirs.txt").exists(), "undo brings back what abort removed"
+    assert (repo.root / "results.json").exists()

@@ -7,18 +7,20 @@ know what any verb does. Only the module of the verb that is asked for is import
 import copy
 import importlib
 import os
+import sys
 import traceback
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 from typer._click.core import Context, Parameter
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from theta.cli.terminal import Terminal
-from theta_store.errors import ResourceError, ThetaError
+from theta_store.errors import ResourceError, ThetaError, UsageError
 
 VERBS = {
     "init": "init",
@@ -71,6 +73,10 @@ EXITS = (
     "70 a bug · 130 interrupted"
 )
 COMPLETE = "_THETA_COMPLETE"
+HELP = "theta --help"
+COLOR_WHEN = ("auto", "always", "never")
+# How alike a word and a verb are before the one is taken for a slip of the other.
+CLOSE = 0.65
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 
@@ -79,12 +85,19 @@ def run(argv: Sequence[str]) -> int:
     """Run one command and return its exit code."""
     argv, after = _split(list(argv))
     argv, color = _color(argv)
+    if argv[:1] == ["help"]:
+        argv = [*argv[1:2], "--help"]
+    _show_what_cannot_be_encoded(sys.stdout)
     terminal = Terminal(after=tuple(after), color=color)
     if COMPLETE in terminal.env:
         from theta.cli.completing import complete
 
         return complete(terminal, build, {name: name not in HIDDEN for name in VERBS})
     terminal.json = "--json" in argv
+    if color not in COLOR_WHEN:
+        terminal.color = "auto"
+        text = f"--color {color}: {', '.join(COLOR_WHEN)} is expected"
+        return _say(terminal, "usage", text, HELP, UsageError.exit_code)
     try:
         code = _run(terminal, argv)
         terminal.stdout.flush()
@@ -95,8 +108,15 @@ def run(argv: Sequence[str]) -> int:
     return code
 
 
+def _show_what_cannot_be_encoded(stream: TextIO) -> None:
+    r"""Let letters that the stream's encoding lacks be spelled (``\u3042``), as on stderr."""
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+
+
 def _run(terminal: Terminal, argv: Sequence[str]) -> int:
-    verb = _verb(argv)
+    word = _verb(argv)
+    verb = word if word in VERBS else None
     if verb in MOVING:
         from theta.cli.allocator import keep_pages
         from theta.cli.blas import one_thread
@@ -104,6 +124,8 @@ def _run(terminal: Terminal, argv: Sequence[str]) -> int:
         keep_pages()
         one_thread(terminal)
     try:
+        if word not in {None, verb}:
+            raise _unknown(str(word))
         code = build(verb)(argv, prog_name="theta", standalone_mode=False, obj=terminal)
     except SystemExit as error:
         if isinstance(error.__context__, BrokenPipeError):  # typer ends so when the reader has gone
@@ -140,8 +162,6 @@ def _color(argv: list[str]) -> tuple[list[str], str]:
             left.append(word)
             continue
         color = value if equals else next(words, "always")
-        if color not in {"auto", "always", "never"}:
-            return argv, "auto"
     return left, color
 
 
@@ -151,8 +171,16 @@ def _verb(argv: Sequence[str]) -> str | None:
         if word in {"-C", "--color"}:
             next(words, None)
         elif not word.startswith("-"):
-            return word if word in VERBS else None
+            return word
     return None
+
+
+def _unknown(word: str) -> UsageError:
+    import difflib
+
+    close = difflib.get_close_matches(word, VERBS, n=1, cutoff=CLOSE)
+    ask = f" Did you mean {close[0]!r}?" if close else ""
+    return UsageError(f"No such command {word!r}.{ask}", hint=HELP)
 
 
 def build(verb: str | None = None) -> "typer.core.TyperGroup":
@@ -227,11 +255,12 @@ def _fail(terminal: Terminal, error: Exception, verb: str | None) -> int:
             message = "the answer ended before it was complete; nothing was changed"
             return _say(terminal, "interrupted", message, None, EXIT_INTERRUPTED)
         case NoArgsIsHelpError():
-            terminal.stderr.write(error.format_message() + "\n")
+            terminal.say(*error.format_message().splitlines())
             return 2
         case ClickException():
-            hint = f"theta {verb} --help" if verb else "theta --help"
-            return _say(terminal, "usage", error.format_message(), hint, 2)
+            hint = f"theta {verb} --help" if verb else HELP
+            text = " ".join(map(str.strip, error.format_message().splitlines()))
+            return _say(terminal, "usage", text, hint, 2)
         case ThetaError():
             return _say(terminal, error.kind, error.message, error.hint, error.exit_code)
         case OSError():
@@ -249,7 +278,7 @@ def _say(terminal: Terminal, kind: str, message: str, hint: str | None, code: in
         terminal.answer("error", {"kind": kind, "message": message, "hint": hint})
         terminal.stdout.flush()
         return code
-    terminal.stderr.write(terminal.paint("red", "error: ", stream=terminal.stderr) + message + "\n")
+    terminal.say(terminal.paint("red", "error: ", stream=terminal.stderr) + message)
     if hint:
-        terminal.stderr.write(f"Try: {hint}\n" if hint.startswith("theta") else f"Hint: {hint}\n")
+        terminal.say(f"Try: {hint}" if hint.startswith("theta") else f"Hint: {hint}")
     return code

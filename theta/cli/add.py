@@ -6,6 +6,7 @@ import typer
 
 from theta.cli.spelling import plural
 from theta.cli.terminal import Terminal
+from theta.repo.tracking import Tracking
 from theta_store.errors import UsageError
 
 EXAMPLES = "Examples:  theta add model.pt  ·  theta add runs/  ·  theta add 'checkpoint-*'"
@@ -23,7 +24,7 @@ def add(
     wanted = terminal.paths(paths)
     if not wanted:
         raise UsageError("nothing to add was named", hint="theta add PATH…")
-    with terminal.open() as repo:
+    with terminal.open_for(Tracking) as repo:
         found = repo.add(wanted, cwd=terminal.cwd)
     if json:
         terminal.answer("add", {"files": found})

@@ -8,6 +8,7 @@ import typer
 
 from theta.cli.spelling import plural, spell_bytes
 from theta.cli.terminal import Terminal
+from theta.repo.applying import Applying
 from theta_store.errors import UsageError
 
 EXAMPLES = (
@@ -30,7 +31,7 @@ def apply(
     terminal: Terminal = ctx.obj
     if not math.isfinite(scale):
         raise UsageError("--scale: a finite number is expected")
-    with terminal.open() as repo:
+    with terminal.open_for(Applying) as repo:
         applied = repo.apply(
             terminal.cwd / adapter,
             to=to,

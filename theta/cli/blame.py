@@ -6,7 +6,7 @@ import typer
 
 from theta.cli.spelling import spell_id
 from theta.cli.terminal import Terminal
-from theta.repo.blaming import Blamed
+from theta.repo.blaming import Blamed, Blaming
 from theta_store.ids import hex_id
 
 EXAMPLES = (
@@ -24,7 +24,7 @@ def blame(
 ) -> None:
     """Say of each parameter which commit gave it its value, and how if that was a merge."""
     terminal: Terminal = ctx.obj
-    with terminal.open() as repo:
+    with terminal.open_for(Blaming) as repo:
         found = repo.blame(what)
     if json:
         terminal.answer("blame", {"params": [_as_json(each) for each in found]})

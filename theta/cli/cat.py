@@ -17,7 +17,7 @@ def cat(
 ) -> None:
     """Write a plain file, or a parameter as .npy, to stdout."""
     terminal: Terminal = ctx.obj
-    with terminal.open() as repo:
+    with terminal.look() as repo:
         commit, address = repo.address(what)
         if address.param is not None:
             from theta.formats.npy import npy_header

@@ -1,9 +1,6 @@
 """``theta commit``."""
 
-import math
 import os
-import subprocess
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +10,11 @@ from theta.cli.spelling import spell_bytes, spell_id
 from theta.cli.status import describe
 from theta.cli.terminal import Terminal
 from theta.cli.timing import print_timings, timings_as_json
-from theta.repo import Committed, Details, Repo
+from theta.repo import Committed, Details
+from theta.repo.committing import Committing
 from theta_store.errors import UsageError
 from theta_store.ids import hex_id
+from theta_store.store import BRANCHES
 
 EXAMPLES = (
     'Examples:  theta commit -am "Fine-tune on RTE"  ·  '
@@ -67,7 +66,7 @@ def commit(
 ) -> None:
     """Commit the tracked files as they are."""
     terminal: Terminal = ctx.obj
-    with terminal.open() as repo:
+    with terminal.open_for(Committing) as repo:
         before = _message(repo, branch) if amend else ""
         text = "\n\n".join(message) if message else before or _edited(terminal)
         details = Details(
@@ -90,17 +89,20 @@ def commit(
             progress=terminal.progress(),
             timings=timings,
         )
-        files = repo.changed_files(done.id) if terminal.verbose else []
     for warning in done.warnings:
         terminal.warn(warning)
     _print(terminal, done, json=json)
+    if not terminal.verbose:
+        return
+    with terminal.look() as committed:
+        files = committed.changed_files(done.id)
     for line in (line for file in files for line in describe(terminal, file)):
         terminal.detail(line)
 
 
-def _message(repo: Repo, branch: str | None) -> str:
+def _message(repo: Committing, branch: str | None) -> str:
     """Return the message of the commit that an amendment replaces."""
-    tip = repo.head.commit if branch is None else repo.branches().get(branch)
+    tip = repo.head.commit if branch is None else repo.store.refs.get(BRANCHES + branch)
     return "" if tip is None else repo.store.commit(tip).message
 
 
@@ -136,8 +138,6 @@ def _metrics(items: list[str] | None) -> dict[str, float]:
             found[name] = float(text)
         except ValueError:
             raise UsageError(f"--metric {item}: {text!r} is no number") from None
-        if math.isinf(found[name]):
-            raise UsageError(f"--metric {item}: a metric is finite or nan")
     return found
 
 
@@ -150,6 +150,9 @@ def _pair(item: str, option: str) -> tuple[str, str]:
 
 def _edited(terminal: Terminal) -> str:
     """Ask for the message in an editor; without a terminal it has to be given."""
+    import subprocess
+    import tempfile
+
     if not terminal.interactive:
         raise UsageError("a message is needed", hint='theta commit -m "MESSAGE"')
     editor = terminal.env.get("THETA_EDITOR") or terminal.env.get("VISUAL")
@@ -157,7 +160,12 @@ def _edited(terminal: Terminal) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "COMMIT_MESSAGE"
         path.write_text("\n# The first line is the subject. Lines with # are left out.\n")
-        subprocess.run(f'{editor} "{path}"', shell=True, check=True, cwd=os.getcwd())  # noqa: S602, PTH109 - the user's own editor
+        done = subprocess.run(f'{editor} "{path}"', shell=True, check=False, cwd=os.getcwd())  # noqa: S602, PTH109 - the user's own editor
+        if done.returncode:
+            raise UsageError(
+                f"the editor {editor!r} ended with {done.returncode}; nothing was committed",
+                hint='THETA_EDITOR names another one; or theta commit -m "MESSAGE"',
+            )
         lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
     text = "\n".join(lines).strip()
     if not text:

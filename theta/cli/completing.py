@@ -29,6 +29,7 @@ from theta.cli.candidates import (
 from theta.cli.completion import SCRIPTS
 from theta.cli.terminal import Terminal
 from theta.config import KNOWN
+from theta.escapes import escaped
 from theta.guard import GUARDS
 from theta.repo import Repo
 from theta.strategies import STRATEGIES
@@ -147,7 +148,9 @@ def complete(terminal: Terminal, build: Build, verbs: Mapping[str, bool]) -> int
         with_help = not terminal.env[VARIABLE].endswith("bash")
         for word, help_ in dict(_candidates(terminal, build, verbs, words, text)).items():
             line = " ".join(help_.split()) if with_help else ""
-            terminal.out(f"{word}\t{line}" if line else word)
+            # What cannot be shown cannot be offered.
+            if escaped(word) == word:
+                terminal.stdout.write(f"{word}\t{line}\n" if line else f"{word}\n")
         terminal.stdout.flush()
     except Exception:  # noqa: BLE001 - whatever is wrong, a prompt is no place to say so
         return 0

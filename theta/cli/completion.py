@@ -92,4 +92,4 @@ def completion(
     if json:
         terminal.answer("completion", {"shell": wanted, "script": script})
     else:
-        terminal.out(script)
+        terminal.stdout.write(script + "\n")

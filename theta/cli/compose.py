@@ -7,7 +7,7 @@ import typer
 
 from theta.cli.spelling import plural, spell_bytes, spell_id
 from theta.cli.terminal import Terminal
-from theta.repo.composing import Composed
+from theta.repo.composing import Composed, Composing
 from theta_store.errors import UnknownFile
 from theta_store.ids import hex_id
 
@@ -48,7 +48,7 @@ def compose(
     if not path.is_file():
         raise UnknownFile(f"{manifest} does not exist; nothing was composed")
     parsed = parse_manifest(path.read_bytes(), path.name)
-    with terminal.open() as repo:
+    with terminal.open_for(Composing) as repo:
         done = repo.compose(
             parsed,
             out,

@@ -11,8 +11,9 @@ import math
 import operator
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from theta_store.errors import UsageError
 
@@ -35,8 +36,7 @@ GRAMMAR = "for example 'rel>0.1,nan,max_abs>1,changed>0.5'"
 _CONDITION = re.compile(r"(?P<name>[a-z_]+)\s*(?:(?P<op>>=|<=|>|<)\s*(?P<number>\S+))?")
 
 
-@dataclass(frozen=True)
-class Condition:
+class Condition(msgspec.Struct, frozen=True):
     """One condition; ``op`` is empty for a word that stands alone."""
 
     text: str

@@ -25,7 +25,7 @@ def config(
     """Read and write settings."""
     terminal: Terminal = ctx.obj
     try:
-        with terminal.open() as repo:
+        with terminal.look() as repo:
             settings = repo.config
     except NotARepository:
         if not global_:

@@ -77,11 +77,11 @@ class _Prompt:
     def ask(self) -> Method:
         path = None
         while left := self._open():
+            here = [conflict for conflict in left if conflict.path == left[0].path]
             if left[0].path != path:
                 path = left[0].path
-                self._heading(path)
+                self._heading(path, here)
             words = self._read()
-            here = [conflict for conflict in left if conflict.path == path]
             self._answer(words, here)
             still = [conflict for conflict in self._open() if conflict.path == path]
             if still and words:
@@ -95,11 +95,18 @@ class _Prompt:
     # Talking ------------------------------------------------------------------------------
 
     def _say(self, *lines: str) -> None:
-        self._terminal.stderr.write("\n".join(lines) + "\n")
+        self._terminal.say(*lines)
 
-    def _heading(self, path: str) -> None:
-        lines = [f"  {key}) {name}: {text}" for key, (_, name, text) in ACTIONS.items()]
+    def _heading(self, path: str, here: Sequence[Conflict]) -> None:
+        """Say what is open in a file, and which actions settle some of it."""
+        firsts = {conflict.kind: conflict for conflict in reversed(here)}.values()
+        lines = [
+            f"  {key}) {name}: {text}"
+            for key, (id_, name, text) in ACTIONS.items()
+            if any(self._fits(id_, conflict) for conflict in firsts)
+        ]
         self._say(f"Fixing Merge Conflicts in {path}", "Actions:", *lines, "  q) quit")
+        self._say(f"{plural(len(here), 'conflict')}: {_some(here)} (? explains)")
 
     def _read(self) -> list[str]:
         self._terminal.stderr.write(PROMPT)

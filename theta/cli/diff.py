@@ -4,9 +4,9 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from theta.cli.conditions import CHANGES, Condition, parse_conditions
@@ -19,8 +19,7 @@ from theta_store.errors import NotARepository, UsageError
 
 if TYPE_CHECKING:
     from theta.measure import Distance
-    from theta.repo import Repo
-    from theta.repo.comparing import Comparison
+    from theta.repo.comparing import Comparing, Comparison
 
 EXAMPLES = (
     "Examples:  theta diff  ·  theta diff main rte --stat  ·  theta diff a.pt b.pt  ·  "
@@ -32,8 +31,7 @@ BAR = 32
 MOST_BARS = 40
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """A parameter that differs, what is known of it, and the conditions that it meets."""
 
     param: ParamDifference
@@ -46,8 +44,7 @@ class Row:
         return None if self.examined is None else self.examined.distance
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """How much is to be found out about each parameter."""
 
     name_only: bool
@@ -134,9 +131,11 @@ def _opened(terminal: Terminal, given: list[str]) -> "Iterator[Comparison]":
             repo.close()
 
 
-def _repository(terminal: Terminal, *, needed: bool) -> "Repo | None":
+def _repository(terminal: Terminal, *, needed: bool) -> "Comparing | None":
+    from theta.repo.comparing import Comparing
+
     try:
-        return terminal.open()
+        return terminal.open_for(Comparing)
     except NotARepository:
         if needed:
             raise

@@ -9,6 +9,7 @@ from theta.cli.spelling import plural
 from theta.cli.terminal import Terminal
 from theta.config import size
 from theta.repo import Conversion
+from theta.repo.exporting import Exporting
 from theta.revision import parse_address
 from theta_store.errors import UsageError
 
@@ -38,7 +39,8 @@ def export(
     """Write a commit's files, or one of them, byte for byte to another place.
 
     One checkpoint is converted by options, or by a target whose ending names another format. The
-    new file holds tensors only; what else the old one has (an epoch, the nesting) is not in it.
+    new file holds tensors only; what else the old one has (an epoch, the nesting) is not in it. A
+    shard is copied alone; the model it belongs to is named by its index or its folder.
     """
     terminal: Terminal = ctx.obj
     address = parse_address(what)
@@ -46,7 +48,7 @@ def export(
         raise UsageError("export writes whole files", hint=f"theta cat {what} > FILE.npy")
     most = None if shard_size is None else _bytes(shard_size)
     conversion = Conversion(format_, most, dtype.upper() if dtype else None)
-    with terminal.open() as repo:
+    with terminal.open_for(Exporting) as repo:
         written = repo.export(
             address.revision or "HEAD",
             terminal.cwd / target,

@@ -30,6 +30,9 @@ def forget(
         keys = {"commits": [hex_id(commit) for commit in gone], "dry_run": dry_run}
         terminal.answer("forget", keys)
         return
+    if not gone:
+        terminal.talk("Their files were given up before")
+        return
     if dry_run:
         for id_, subject in zip(gone, subjects, strict=True):
             terminal.out(f"{short(id_)} {subject}")

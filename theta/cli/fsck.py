@@ -1,11 +1,13 @@
 """``theta fsck``."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from theta.cli.spelling import plural, spell_bytes
 from theta.cli.terminal import Terminal
+from theta.repo.care import Care
 from theta_store.ids import hex_id, short
 from theta_store.store import Problem
 
@@ -20,7 +22,7 @@ def fsck(
 ) -> None:
     """Verify every hash and law of the store; name the parameters and commits that are hurt."""
     terminal: Terminal = ctx.obj
-    with terminal.open() as repo:
+    with terminal.open_for(Care) as repo:
         problems = repo.fsck(progress=terminal.progress())
         sizes = repo.sizes() if not problems else None
     if json:
@@ -33,8 +35,22 @@ def fsck(
     else:
         for problem in problems:
             _print(terminal, problem)
+        _tell_cure(terminal, problems)
     if problems:
         raise typer.Exit(1)
+
+
+def _tell_cure(terminal: Terminal, problems: Sequence[Problem]) -> None:
+    """Say what helps: a backup where the index itself is damaged, the files for all the rest."""
+    own = {"ref", "entry"}
+    if any(problem.what in own or problem.id == "meta" for problem in problems):
+        terminal.talk("Hint: restore .theta/store from a backup")
+    if any(problem.what not in own and problem.id != "meta" for problem in problems):
+        terminal.talk("Try: theta commit --rehash -m MESSAGE")
+        terminal.talk(
+            "Hint: that stores again what the files here have of it; with copies of other files, "
+            "theta commit --rehash COPY --as NAME --branch rescue -m MESSAGE does"
+        )
 
 
 def _as_json(problem: Problem) -> dict[str, object]:

@@ -7,8 +7,9 @@ plan. Must not know mergekit's grammar.
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from theta.cli.terminal import Terminal
 from theta.merge import Plan
@@ -23,8 +24,7 @@ from theta_store.ids import CommitId
 LAYER = re.compile(r"(?:^|\.)(\d+)(?=\.|$)")
 
 
-@dataclass(frozen=True)
-class Imported:
+class Imported(msgspec.Struct, frozen=True):
     """A configuration whose models are known: what to merge, by which rules."""
 
     merge: MergekitMerge

@@ -1,11 +1,17 @@
 """``theta init``."""
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from theta.cli.terminal import Terminal
+from theta_store.ids import short
+from theta_store.store import BRANCHES
+
+if TYPE_CHECKING:
+    from theta.repo.opened import Opened
 
 EXAMPLES = "Examples:  theta init  ·  theta init runs/a  ·  theta init --store /data/theta-a"
 
@@ -22,15 +28,33 @@ def init(
     json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
 ) -> None:
     """Make a repository: a folder .theta in the workspace."""
-    from theta.repo import Repo
+    from theta.repo.opened import Opened, is_repository, is_store
 
     terminal: Terminal = ctx.obj
     root = terminal.cwd / folder
-    existed = (root / ".theta").is_dir()
-    place = None if store is None else terminal.cwd / store
-    with Repo.init(root, store=place, force_network=force_network) as repo:
+    place = None if store is None else Path(os.path.normpath(terminal.cwd / store))
+    existed = is_repository(root)
+    shared = not existed and place is not None and is_store(place)
+    with Opened.init(root, store=place, force_network=force_network) as repo:
         if json:
-            terminal.answer("init", {"root": str(repo.root), "existed": existed})
-            return
-        what = "There is a repository already in" if existed else "Made an empty repository in"
-        terminal.talk(f"{what} {repo.private}")
+            answer = {"root": str(repo.root), "existed": existed, "shared": shared}
+            terminal.answer("init", answer)
+        elif existed:
+            terminal.talk(f"There is a repository already in {repo.private}")
+        elif shared:
+            _tell_shared(terminal, repo)
+        else:
+            terminal.talk(f"Made an empty repository in {repo.private}")
+
+
+def _tell_shared(terminal: Terminal, repo: "Opened") -> None:
+    """Say that the store was there, what HEAD is, and that its files are not here."""
+    head = repo.head
+    at = "no commit yet" if head.commit is None else short(head.commit)
+    where = f"{(head.branch or 'detached').removeprefix(BRANCHES)}, {at}"
+    terminal.talk(
+        f"Made a repository in {repo.private} on the store {repo.store.folder}, which was there: "
+        f"branches, tags, HEAD ({where}) and the operation log are shared with its other workspaces"
+    )
+    if head.commit is not None:
+        terminal.talk("None of the files of HEAD are here: theta restore . writes them")

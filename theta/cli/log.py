@@ -1,5 +1,6 @@
 """``theta log``."""
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -11,12 +12,13 @@ from theta.cli.terminal import Terminal
 from theta.history import nearest
 from theta_store.ids import SHORT_HEX, CommitId, hex_id, short
 from theta_store.records import Commit
+from theta_store.store import BRANCHES, HEAD, TAGS
 
 if TYPE_CHECKING:
     from theta.repo import Looking
 
 EXAMPLES = (
-    "Examples:  theta log --oneline -n 5  ·  theta log main..rte  ·  "
+    "Examples:  theta log --oneline -n 5  ·  theta log main..rte  ·  theta log --all --graph  ·  "
     "theta log --metric val_loss  ·  theta log -p 'layers.3.*' -- model.pt  ·  theta log --json"
 )
 COLUMN = 10
@@ -38,6 +40,7 @@ def log(
     count: Annotated[int | None, typer.Option("-n", min=0, help="At most so many commits.")] = None,
     oneline: Annotated[bool, typer.Option("--oneline", help="A line per commit.")] = False,
     graph: Annotated[bool, typer.Option("--graph", help="Draw branches and merges.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Of all branches and tags.")] = False,
     metric: Annotated[list[str] | None, typer.Option(help="Show it as a column.")] = None,
     params: Annotated[
         list[str] | None,
@@ -51,8 +54,9 @@ def log(
     """Show commits, the newest first; after ``--`` only those that changed these files."""
     terminal: Terminal = ctx.obj
     with terminal.look() as repo:
+        given = [*(revisions or ()), *(_tips(repo) if all_ else ())]
         commits = repo.log(
-            tuple(revisions or ()),
+            given,
             count=count,
             touching=params or (),
             paths=terminal.after,
@@ -66,7 +70,9 @@ def log(
             terminal.answer("log", {"commits": rows})
             return
         if graph:
-            _print_graph(terminal, repo, _edges(terminal, repo, commits, params), metric or [])
+            cut = count is not None and not any(".." in revision for revision in given)
+            edges = _edges(terminal, repo, commits, params, cut=cut)
+            _print_graph(terminal, repo, edges, metric or [])
             return
         if metric:
             terminal.out(_header(metric))
@@ -84,16 +90,29 @@ def log(
                 _print(terminal, id_, commit, refs, how, given_up=id_ in given_up)
 
 
+def _tips(repo: "Looking") -> list[str]:
+    """Return the names of all that can be reached: branches, tags, and HEAD beside them."""
+    refs = [*repo.store.refs.names(BRANCHES), *repo.store.refs.names(TAGS)]
+    return refs if repo.head.commit is None else [HEAD, *refs]
+
+
 def _edges(
     terminal: Terminal,
     repo: "Looking",
     commits: Iterable[tuple[CommitId, Commit]],
     params: list[str] | None,
+    *,
+    cut: bool,
 ) -> dict[CommitId, Edge]:
-    """Return the commits with those that a line leads to, over commits that are left out."""
+    """Return the commits with those that a line leads to, over commits that are left out.
+
+    Where ``cut`` says that older ones were not asked for, lines to these go on to the end.
+    """
     found = dict(commits)
     if params or terminal.after:
         return {id_: Edge(c, nearest(repo.store, id_, found)) for id_, c in found.items()}
+    if cut:
+        return {id_: Edge(c, c.parents) for id_, c in found.items()}
     return {id_: Edge(c, tuple(p for p in c.parents if p in found)) for id_, c in found.items()}
 
 
@@ -122,7 +141,8 @@ def as_json(id_: CommitId, commit: Commit) -> dict[str, object]:
         "author": commit.author,
         "time": commit.time / 1e6,
         "step": commit.step,
-        "metrics": dict(commit.metrics),
+        # JSON can spell neither NaN nor infinity.
+        "metrics": {n: v if math.isfinite(v) else None for n, v in commit.metrics.items()},
         "meta": dict(commit.meta),
     }
 
@@ -151,17 +171,26 @@ def _recipe(repo: "Looking", commit: Commit) -> str:
 def _print(
     terminal: Terminal, id_: CommitId, commit: Commit, refs: str, how: str, *, given_up: bool
 ) -> None:
-    lines = [terminal.paint("yellow", f"commit {short(id_)}") + refs]
-    if len(commit.parents) > 1:
-        lines.append("Merge:  " + " ".join(short(parent) for parent in commit.parents))
-    lines += [f"Author: {commit.author}", f"Date:   {spell_time(commit)}"]
-    if commit.step is not None:
-        lines.append(f"Step:   {commit.step}")
-    lines += [f"Metric: {name} = {value:g}" for name, value in commit.metrics.items()]
-    lines += [f"Meta:   {name} = {text}" for name, text in commit.meta.items()]
+    print_heading(terminal, id_, commit, refs)
     if how:
-        lines.append(f"Recipe: {how}")
+        terminal.out(f"Recipe: {how}")
     if given_up:
-        lines.append("Files:  given up")
-    lines += ["", *(f"    {line}" for line in commit.message.splitlines()), ""]
-    terminal.out("\n".join(lines))
+        terminal.out("Files:  given up")
+    terminal.out()
+    terminal.body(commit.message)
+    terminal.out()
+
+
+def print_heading(terminal: Terminal, id_: CommitId, commit: Commit, refs: str) -> None:
+    """Print what a commit says of itself above its message."""
+    terminal.out(terminal.paint("yellow", f"commit {short(id_)}") + refs)
+    if len(commit.parents) > 1:
+        terminal.out("Merge:  " + " ".join(short(parent) for parent in commit.parents))
+    terminal.out(f"Author: {commit.author}")
+    terminal.out(f"Date:   {spell_time(commit)}")
+    if commit.step is not None:
+        terminal.out(f"Step:   {commit.step}")
+    for name, value in commit.metrics.items():
+        terminal.out(f"Metric: {name} = {value:g}")
+    for name, text in commit.meta.items():
+        terminal.out(f"Meta:   {name} = {text}")

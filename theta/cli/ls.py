@@ -6,7 +6,7 @@ import typer
 
 from theta.cli.spelling import spell_bytes
 from theta.cli.terminal import Terminal
-from theta.repo import Repo
+from theta.repo import Looking
 from theta_store.ids import CommitId, hex_id
 
 EXAMPLES = "Examples:  theta ls  ·  theta ls main~1  ·  theta ls HEAD:model.pt -p '*.weight'"
@@ -22,7 +22,7 @@ def ls(
 ) -> None:
     """List the files of a commit, or the parameters of a checkpoint."""
     terminal: Terminal = ctx.obj
-    with terminal.open() as repo:
+    with terminal.look() as repo:
         commit, address = repo.address(what)
         if address.file is None and address.param is None and not params:
             _files(terminal, repo, commit, json=json)
@@ -31,7 +31,7 @@ def ls(
             _params(terminal, repo, commit, address.file, globs, json=json)
 
 
-def _files(terminal: Terminal, repo: Repo, commit: CommitId, *, json: bool) -> None:
+def _files(terminal: Terminal, repo: Looking, commit: CommitId, *, json: bool) -> None:
     rows = [
         {"path": path, "kind": entry.kind, "id": hex_id(entry.id), "size": repo.file_size(entry)}
         for path, entry in sorted(repo.entries(commit).items())
@@ -45,7 +45,7 @@ def _files(terminal: Terminal, repo: Repo, commit: CommitId, *, json: bool) -> N
 
 def _params(
     terminal: Terminal,
-    repo: Repo,
+    repo: Looking,
     commit: CommitId,
     file: str | None,
     globs: list[str],

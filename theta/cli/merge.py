@@ -11,7 +11,12 @@ import typer
 from theta.cli import trials
 from theta.cli.conflicts import Quit, Score, ask
 from theta.cli.importing import Imported, imported
-from theta.cli.outcomes import conflict_as_json, print_conflicts, resolution_as_json
+from theta.cli.outcomes import (
+    conflict_as_json,
+    print_conflicts,
+    resolution_as_json,
+    spell_taken,
+)
 from theta.cli.spelling import plural, spell_bytes, spell_id
 from theta.cli.terminal import Terminal
 from theta.merge import (
@@ -151,7 +156,8 @@ def merge(
             found.check(terminal, repo, plan)
         if dry_run:
             decided = repo.decide_merge(plan, method, look=False)
-            _print_plan(terminal, plan, decided, repo.estimate_merge(decided), json=json)
+            cost = repo.estimate_merge(decided)
+            _print_plan(terminal, repo, plan, decided, cost, json=json)
             return
         tried: tuple[Tried, ...] = ()
         asks = terminal.interactive and not json
@@ -343,14 +349,14 @@ def _print_done(terminal: Terminal, repo: Repo, plan: Plan, answer: MergeAnswer)
 
 def _print_ways(terminal: Terminal, plan: Plan, conflicts: Sequence[Conflict]) -> None:
     names = " ".join(plan.labels[1:])
-    terminal.stderr.write(
-        f"{plural(len(conflicts), 'conflict')} left; nothing was written\n"
-        f"Try: theta merge {names} -s average, or --rule 'GLOB ours|theirs|base|average'\n"
+    terminal.say(
+        f"{plural(len(conflicts), 'conflict')} left; nothing was written",
+        f"Try: theta merge {names} -s average, or --rule 'GLOB ours|theirs|base|average'",
     )
 
 
 def _print_plan(
-    terminal: Terminal, plan: Plan, decided: Decided, cost: Estimate, *, json: bool
+    terminal: Terminal, repo: Repo, plan: Plan, decided: Decided, cost: Estimate, *, json: bool
 ) -> None:
     if json:
         chosen = [
@@ -378,7 +384,7 @@ def _print_plan(
         )
         terminal.out(f"{what}; nothing is merged")
         return
-    terminal.out(f"{plural(len(plan.resolved), 'name')} changed only by {plan.label}: taken")
+    terminal.out(spell_taken(repo, plan))
     counts = Counter(decision.strategy.id for decision in decided.decisions)
     for how, count in sorted(counts.items()):
         terminal.out(f"{plural(count, 'name')} changed by both: {how}")

@@ -8,6 +8,7 @@ import typer
 from theta.cli.spelling import plural
 from theta.cli.terminal import Terminal
 from theta.repo import Undone
+from theta.repo.undoing import Undoing
 from theta_store.errors import UsageError
 from theta_store.ids import hex_id, short
 from theta_store.store import Operation, RefChange
@@ -25,7 +26,7 @@ def op(
     terminal: Terminal = ctx.obj
     if what != "log":
         raise UsageError(f"theta op {what} is unknown", hint="theta op log")
-    with terminal.open() as repo:
+    with terminal.open_for(Undoing) as repo:
         found: list[Operation] = []
         for operation in repo.operations():
             if len(found) == count:
@@ -71,6 +72,7 @@ def tell(terminal: Terminal, verb: str, undone: Undone, *, json: bool) -> None:
     head, operation = undone.head, undone.operation
     if json:
         keys = {"operation": _as_json(operation), "files": list(undone.written)}
+        keys["notices"] = list(undone.notices)
         id_ = None if head.commit is None else hex_id(head.commit)
         terminal.answer(verb, {**keys, "kept": list(undone.kept), "head": id_, "dry_run": False})
         return
@@ -85,3 +87,5 @@ def tell(terminal: Terminal, verb: str, undone: Undone, *, json: bool) -> None:
     )
     for path in undone.kept:
         terminal.warn(f"{path} holds unsaved changes and was left as it is")
+    for notice in undone.notices:
+        terminal.warn(notice)

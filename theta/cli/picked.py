@@ -56,7 +56,7 @@ def pick(
             back = verb == "revert"
             plan = repo.plan_pick(revision, back=back, scale=scale, mainline=mainline)
             decided = repo.decide_merge(plan, repo.pick_method(scale, given), look=False)
-            print_plan(terminal, verb, plan, decided, json=json)
+            print_plan(terminal, repo, verb, plan, decided, json=json)
             return
         apply = repo.cherry_pick if verb == "cherry-pick" else repo.revert
         answer = apply(
@@ -89,9 +89,9 @@ def _tell(
         )
     elif answer.commit is None:
         print_conflicts(terminal, answer.conflicts)
-        terminal.stderr.write(
-            f"{plural(len(answer.conflicts), 'conflict')} left; nothing was written\n"
-            f"Try: theta {verb} {revision} --rule 'GLOB ours|theirs|base'\n"
+        terminal.say(
+            f"{plural(len(answer.conflicts), 'conflict')} left; nothing was written",
+            f"Try: theta {verb} {revision} --rule 'GLOB ours|theirs|base'",
         )
     else:
         for notice in answer.notices:

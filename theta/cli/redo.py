@@ -6,6 +6,7 @@ import typer
 
 from theta.cli.op import tell, tell_target
 from theta.cli.terminal import Terminal
+from theta.repo.undoing import Undoing
 
 EXAMPLES = "Examples:  theta redo  ·  theta redo --dry-run  ·  theta op log"
 
@@ -17,9 +18,9 @@ def redo(
 ) -> None:
     """Bring again what the newest undo took back."""
     terminal: Terminal = ctx.obj
-    with terminal.open() as repo:
+    with terminal.open_for(Undoing) as repo:
         if dry_run:
-            tell_target(terminal, "redo", repo.store.redo_target(), json=json)
+            tell_target(terminal, "redo", repo.redo_target(), json=json)
             return
         undone = repo.redo(progress=terminal.progress())
     tell(terminal, "redo", undone, json=json)

@@ -6,6 +6,7 @@ import typer
 
 from theta.cli.spelling import plural, spell_bytes
 from theta.cli.terminal import Terminal
+from theta.repo.repacking import Repacking
 from theta_store.errors import UsageError
 
 EXAMPLES = "Examples:  theta repack  ·  theta repack --dry-run  ·  theta repack --since v1 --json"
@@ -24,7 +25,7 @@ def repack(
     terminal: Terminal = ctx.obj
     if level not in {"fast", "max"}:
         raise UsageError(f"--level {level}: fast or max is expected")
-    with terminal.open() as repo:
+    with terminal.open_for(Repacking) as repo:
         report = repo.repack(
             level="fast" if level == "fast" else "max",
             since=since,

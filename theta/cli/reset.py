@@ -6,6 +6,7 @@ import typer
 
 from theta.cli.switch import tell
 from theta.cli.terminal import Terminal
+from theta.repo.moving import Moving
 
 EXAMPLES = "Examples:  theta reset HEAD~1  ·  theta reset --hard main~2"
 
@@ -21,6 +22,6 @@ def reset(
 ) -> None:
     """Move HEAD's branch to another commit."""
     terminal: Terminal = ctx.obj
-    with terminal.open() as repo:
+    with terminal.open_for(Moving) as repo:
         moved = repo.reset(revision, hard=hard, dry_run=dry_run, progress=terminal.progress())
     tell(terminal, "reset", moved, dry_run=dry_run, json=json)

@@ -7,6 +7,7 @@ import typer
 from theta.cli.spelling import plural
 from theta.cli.terminal import Terminal
 from theta.repo import Restored
+from theta.repo.restoring import Restoring
 from theta_store.errors import UsageError
 
 EXAMPLES = (
@@ -31,7 +32,7 @@ def restore(
     wanted = terminal.paths(paths)
     if not wanted:
         raise UsageError("nothing to restore was named", hint="theta restore PATH…")
-    with terminal.open() as repo:
+    with terminal.open_for(Restoring) as repo:
         restored = repo.restore(
             wanted,
             source=source,

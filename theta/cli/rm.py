@@ -6,6 +6,7 @@ import typer
 
 from theta.cli.spelling import plural
 from theta.cli.terminal import Terminal
+from theta.repo.tracking import Tracking
 from theta_store.errors import UsageError
 
 EXAMPLES = "Examples:  theta rm model.pt  ·  theta rm --delete old/"
@@ -23,7 +24,7 @@ def rm(
     wanted = terminal.paths(paths)
     if not wanted:
         raise UsageError("nothing to untrack was named", hint="theta rm PATH…")
-    with terminal.open() as repo:
+    with terminal.open_for(Tracking) as repo:
         gone = repo.remove(wanted, cwd=terminal.cwd, delete=delete, dry_run=dry_run)
     if json:
         terminal.answer("rm", {"files": gone, "deleted": delete, "dry_run": dry_run})

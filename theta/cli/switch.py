@@ -7,6 +7,7 @@ import typer
 from theta.cli.spelling import plural
 from theta.cli.terminal import Terminal
 from theta.repo import Moved
+from theta.repo.moving import Moving
 from theta_store.errors import UsageError
 from theta_store.ids import hex_id, short
 
@@ -15,7 +16,9 @@ EXAMPLES = "Examples:  theta switch main  ·  theta switch -c rte  ·  theta swi
 
 def switch(
     ctx: typer.Context,
-    names: Annotated[list[str] | None, typer.Argument(help="BRANCH [START].")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="BRANCH [START]; - is the one before.")
+    ] = None,
     create: Annotated[bool, typer.Option("-c", "--create", help="Make the branch.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Go to a commit.")] = False,
     force: Annotated[
@@ -28,7 +31,7 @@ def switch(
     terminal: Terminal = ctx.obj
     if not names or len(names) > (2 if create else 1):
         raise UsageError("one branch is needed", hint="theta switch BRANCH")
-    with terminal.open() as repo:
+    with terminal.open_for(Moving) as repo:
         moved = repo.switch(
             names[0],
             create=create,

@@ -6,8 +6,10 @@ import typer
 
 from theta.cli.spelling import spell_id
 from theta.cli.terminal import Terminal
+from theta.repo.moving import Moving
 from theta_store.errors import UsageError
 from theta_store.ids import hex_id, short
+from theta_store.store import BRANCHES
 
 EXAMPLES = "Examples:  theta tag  ·  theta tag v1  ·  theta tag best main~3  ·  theta tag -d v1"
 
@@ -23,7 +25,7 @@ def tag(
     """List tags, or make or delete them."""
     terminal: Terminal = ctx.obj
     given = terminal.paths(names)
-    with terminal.open() as repo:
+    with terminal.open_for(Moving) as repo:
         if delete:
             if not given:
                 raise UsageError("no tag was named", hint="theta tag -d NAME")
@@ -41,6 +43,11 @@ def tag(
                 f"{given[0]} is at {short(at)} (theta undo takes it back)",
                 f"would put {given[0]} at {short(at)}" if dry_run else None,
             )
+            if given[0] in repo.branches():
+                terminal.warn(
+                    f"there is a branch {given[0]} as well: {given[0]} means the tag from now on, "
+                    f"{BRANCHES}{given[0]} the branch"
+                )
         if json:
             rows = [{"name": name, "commit": hex_id(c)} for name, c in repo.tags().items()]
             terminal.answer("tag", {"tags": rows})

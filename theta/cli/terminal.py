@@ -4,37 +4,43 @@ Owns everything that is printed and every reading of the environment. Must not k
 stdout is data, stderr is talk.
 """
 
-import getpass
-import json
 import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
+import msgspec
+
+from theta.escapes import escaped
 from theta.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from theta.repo import Author, Looking, Repo
+    from theta.repo.opened import Opened
 
 COLORS = {"red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36, "bold": 1}
 COLORS["dim"] = 2
+# Stands where a colour begins or ends until the line is printed: no name has it, for it is half of
+# a character. So what theta colours is told from escapes in the names between.
+MARK = "\ud800"
+CODES = frozenset({"0", *map(str, COLORS.values())})
+
+R = TypeVar("R", bound="Opened")
 
 
-@dataclass
-class Terminal:
+class Terminal(msgspec.Struct):
     """One run of the command line.
 
     ``after`` holds what followed ``--`` on the command line: always paths.
     """
 
-    env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-    stdin: TextIO = field(default_factory=lambda: sys.stdin)
-    stdout: TextIO = field(default_factory=lambda: sys.stdout)
-    stderr: TextIO = field(default_factory=lambda: sys.stderr)
-    cwd: Path = field(default_factory=Path.cwd)
+    env: Mapping[str, str] = msgspec.field(default_factory=lambda: dict(os.environ))
+    stdin: TextIO = msgspec.field(default_factory=lambda: sys.stdin)
+    stdout: TextIO = msgspec.field(default_factory=lambda: sys.stdout)
+    stderr: TextIO = msgspec.field(default_factory=lambda: sys.stderr)
+    cwd: Path = msgspec.field(default_factory=Path.cwd)
     after: tuple[str, ...] = ()
     quiet: bool = False
     verbose: bool = False
@@ -45,12 +51,17 @@ class Terminal:
 
     def out(self, text: str = "") -> None:
         """Print a line of data."""
-        self.stdout.write(text + "\n")
+        self._print(self.stdout, text)
+
+    def body(self, text: str) -> None:
+        """Print a message, indented; its lines and tabs stay what they are."""
+        for line in text.splitlines():
+            self.stdout.write("\t".join(map(_legible, f"    {line}".split("\t"))) + "\n")
 
     def talk(self, text: str) -> None:
         """Print a line for people, unless they asked for quiet."""
         if not self.quiet and not self.json:
-            self.stderr.write(text + "\n")
+            self.say(text)
 
     def detail(self, text: str) -> None:
         """Print a line for people who asked for more."""
@@ -64,19 +75,34 @@ class Terminal:
         elif not self.json:
             self.out(would)
 
+    def say(self, *lines: str) -> None:
+        """Print lines for people, quiet or not: an error, a question."""
+        for line in lines:
+            self._print(self.stderr, line)
+
     def warn(self, text: str) -> None:
         """Print a warning."""
-        self.stderr.write(self.paint("yellow", "warning: ", stream=self.stderr) + text + "\n")
+        self.say(self.paint("yellow", "warning: ", stream=self.stderr) + text)
 
     def answer(self, verb: str, value: Mapping[str, Any]) -> None:
         """Print the one JSON object of a verb."""
-        self.out(json.dumps({"schema": f"theta.{verb}/1", **value}, ensure_ascii=False))
+        import json  # most runs print for people
+
+        answer = {"schema": f"theta.{verb}/1", **value}
+        text = json.dumps(answer, ensure_ascii=False)
+        if not _fits(text, self.stdout):
+            text = json.dumps(answer)
+        self.stdout.write(text + "\n")
+
+    def _print(self, stream: TextIO, text: str) -> None:
+        """Print one line: whatever is in it, it neither ends early nor acts on the terminal."""
+        stream.write(_legible(text) + "\n")
 
     def paint(self, style: str, text: str, *, stream: TextIO | None = None) -> str:
         """Return text in a colour, where colours are wanted and the stream can show them."""
         if not self._colorful(stream or self.stdout):
             return text
-        return f"\x1b[{COLORS[style]}m{text}\x1b[0m"
+        return f"{MARK}{COLORS[style]}m{text}{MARK}0m"
 
     def _colorful(self, stream: TextIO) -> bool:
         if self.color != "auto":
@@ -112,15 +138,19 @@ class Terminal:
         """Open the repository around the current folder."""
         from theta.repo import Repo
 
-        return Repo.open(self.cwd, global_config=self.global_config)
+        return self.open_for(Repo)
 
     def look(self) -> "Looking":
         """Open it for a verb that only looks; it starts faster."""
         from theta.repo import Looking
 
-        return Looking.open(self.cwd, global_config=self.global_config)
+        return self.open_for(Looking)
 
-    def author(self, repo: "Repo", given: str | None = None) -> "Author":
+    def open_for(self, verbs: type[R]) -> R:
+        """Open it for the verbs of one class; only the module of these is imported."""
+        return verbs.open(self.cwd, global_config=self.global_config)
+
+    def author(self, repo: "Opened", given: str | None = None) -> "Author":
         """Return who makes a commit: an option, the environment, config, else the login name."""
         from theta.repo import Author
 
@@ -128,7 +158,7 @@ class Terminal:
         zone = time.localtime().tm_gmtoff // 60
         return Author(name, zone)
 
-    def _configured(self, repo: "Repo") -> str | None:
+    def _configured(self, repo: "Opened") -> str | None:
         name, mail = repo.config.text("user.name"), repo.config.text("user.email")
         if not name:
             return None
@@ -140,10 +170,31 @@ class Terminal:
 
 
 def _login() -> str:
+    import getpass  # only who makes a commit is asked for
+
     try:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
+
+
+def _legible(text: str) -> str:
+    """Return a line with the colours that `Terminal.paint` marked, and nothing else that acts."""
+    first, *marked = text.split(MARK)
+    return escaped(first) + "".join(map(_colored, marked))
+
+
+def _colored(part: str) -> str:
+    code, _, text = part.partition("m")
+    return f"\x1b[{code}m{escaped(text)}" if code in CODES else escaped(MARK + part)
+
+
+def _fits(text: str, stream: TextIO) -> bool:
+    try:
+        text.encode(stream.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class Bar:

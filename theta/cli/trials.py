@@ -64,10 +64,15 @@ def _score(terminal: Terminal, command: str, folder: Path) -> float:
         text=True,
         check=False,
     )
-    terminal.detail(done.stdout.rstrip())
+    for printed in done.stdout.rstrip().splitlines():
+        terminal.detail(printed)
     if done.returncode:
-        told = done.stderr.strip()[-SHOWN:]
-        raise UsageError(f"--eval ended with {done.returncode}; nothing was written: {told}")
+        *before, told = done.stderr.strip().splitlines() or [""]
+        for printed in before:
+            terminal.talk(printed)
+        raise UsageError(
+            f"--eval ended with {done.returncode}; nothing was written: {told[-SHOWN:]}"
+        )
     last = (done.stdout.strip().splitlines() or [""])[-1]
     try:
         score = float(last)

@@ -6,6 +6,7 @@ import typer
 
 from theta.cli.op import tell, tell_target
 from theta.cli.terminal import Terminal
+from theta.repo.undoing import Undoing
 
 EXAMPLES = "Examples:  theta undo  ·  theta undo --dry-run  ·  theta op log"
 
@@ -17,7 +18,7 @@ def undo(
 ) -> None:
     """Take the newest operation back: refs, and files that hold nothing unsaved."""
     terminal: Terminal = ctx.obj
-    with terminal.open() as repo:
+    with terminal.open_for(Undoing) as repo:
         if dry_run:
             tell_target(terminal, "undo", repo.undo_target(), json=json)
             return

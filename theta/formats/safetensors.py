@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from theta.escapes import escaped
 from theta.formats.base import Scan, TensorSpec
 from theta.formats.layout import Builder, Layout, Literal, Span
 from theta.formats.reading import FileReader, FileSource
@@ -281,5 +282,5 @@ def _aliases(metadata: Mapping[str, str], tensors: Mapping[str, object]) -> dict
 
 
 def _shown(name: str) -> str:
-    # A hostile name must not flood the terminal; repr keeps control characters out of it.
-    return repr(name if len(name) <= 80 else name[:77] + "...")
+    # A hostile name must not flood the terminal.
+    return f"'{escaped(name, 80)}'"

@@ -38,7 +38,8 @@ TRAINING = re.compile(
 )
 OPTIMIZER = ("optimizer.", "optimizer_state_dict.", "optimizer_states.", "lr_scheduler")
 DTYPES = "--dtype ours|theirs|widest says which, where all are real numbers"
-SHAPES = "union-rows does, or shape=pad or shape=truncate before it"
+SHAPES = "shape=pad or shape=truncate before it does"
+ROWS = f"union-rows does, and {SHAPES}"
 HEAD = re.compile(r"(lm_head|score|classifier)(\.|$)")
 
 
@@ -233,7 +234,8 @@ def unsettled(store: Store, strategy: Strategy, conflict: Conflict, method: Meth
     if strategy.needs.base and kind in {"content", "add/add"} and not has_base(store, conflict):
         return f"{strategy.id} needs a base, and there is none of this shape"
     if kind not in strategy.kinds:
-        other = f": {SHAPES}" if kind == "shape" else ""
+        born = any(base is not ABSENT for base in conflict.leaves.bases)
+        other = f": {ROWS if born else SHAPES}" if kind == "shape" else ""
         return f"{strategy.id} does not settle {kind}{other}"
     return ""
 

@@ -55,6 +55,8 @@ class Applying(Restoring):
                 hashed = self.store.hashing()
                 path, now = self._target(self._look(hashed, progress), wanted)
                 names = self._placed(hashed, path, now, adapter)
+                for update in adapter.added.values():
+                    update.factors(scale)
                 return Applied(path, tuple(names.values()), adapter.rank, adapter.base_model)
 
             def work(session: Session) -> Applied:

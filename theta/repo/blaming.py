@@ -4,15 +4,16 @@ Owns what it answers. Must not write anything, nor know the terminal.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from theta.blame import blame
 from theta.checkpoint import named_leaves
 from theta.params import match_names
 from theta.repo.looking import Looking
 from theta.revision import parse_address
-from theta_store.errors import UnknownParameter, UsageError
+from theta_store.errors import UnknownFile, UnknownParameter, UnknownRevision, UsageError
 from theta_store.ids import CommitId, short
 from theta_store.records import Commit
 from theta_store.store import HEAD
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from theta.merge import Recipe
 
 
-@dataclass(frozen=True)
-class Blamed:
+class Blamed(msgspec.Struct, frozen=True):
     """A parameter, and the commit that gave it its value.
 
     ``strategy`` is how theta merged it there, empty where it did not, with all ``parameters`` of
@@ -45,7 +45,7 @@ class Blaming(Looking):
         """Return who gave the parameters of an address their values, in the order of names.
 
         ``what`` is ``FILE::GLOB``, ``REV:FILE::GLOB`` or ``REV::GLOB``; no file means the only
-        checkpoint, no glob all parameters.
+        checkpoint, no glob all parameters. A sharded model is also named by its folder or a shard.
         """
         revision, file, glob = self._address_of(what)
         tip = self.resolve(revision)
@@ -71,9 +71,27 @@ class Blaming(Looking):
     def _address_of(self, what: str) -> tuple[str, str | None, str | None]:
         """Return revision, file and glob; what names a file of HEAD is no revision."""
         address = parse_address(what)
-        if address.file is None and address.revision in self.entries(self.head.commit):
+        if address.file is None and address.revision and self._is_file(address.revision):
             return HEAD, address.revision, address.param
         return address.revision or HEAD, address.file, address.param
+
+    def _is_file(self, text: str) -> bool:
+        """Say whether a text names a file of HEAD: a folder or a shard, where it is no revision."""
+        head = self.head.commit
+        if head is None or text in self.entries(head):
+            return head is not None
+        try:
+            self.resolve(text)
+        except UnknownRevision:
+            return self._holds(head, text)
+        return False
+
+    def _holds(self, commit: CommitId, path: str) -> bool:
+        try:
+            self.entry(commit, path)
+        except UnknownFile:
+            return False
+        return True
 
 
 def _how(recipe: "Recipe | None", path: str, name: str) -> tuple[str, tuple[tuple[str, Any], ...]]:

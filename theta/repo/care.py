@@ -13,7 +13,7 @@ from theta.keep import Keep
 from theta.merge import pending
 from theta.progress import SILENT, Progress
 from theta.repo.opened import MERGE_FILE, Opened
-from theta.repo.values import Collected
+from theta.repo.values import Collected, listed
 from theta_store.errors import (
     ExpiredCommit,
     UnsavedChanges,
@@ -62,14 +62,17 @@ class Care(Opened):
 
         Each branch's history is read for itself; what is kept for one is kept. Needed are HEAD, the
         tips of branches and tags, the merge bases of any two of HEAD and the branches, and what a
-        waiting merge joins.
+        waiting merge joins. A metric that no commit has is `NotFound`.
         """
         given_up, directions = self.store.expired(), self.config.directions()
         refs, head = self.store.refs.all(), self.head.commit
         tips = list(dict.fromkeys(c for name, c in refs.items() if name.startswith(BRANCHES)))
         ends = tips if head is None else [*tips, head]
         needed = {*refs.values(), *ends, *self._merging()}
-        needed |= merge_bases_among(list(ancestors(self.store, ends)), ends)
+        everything = list(ancestors(self.store, ends))
+        if everything:
+            keep.check_metrics({name for _, commit in everything for name in commit.metrics})
+        needed |= merge_bases_among(everything, ends)
         for tip in tips:
             history = list(ancestors(self.store, [tip]))
             needed |= keep.kept(history, directions=directions, given_up=given_up)
@@ -84,12 +87,12 @@ class Care(Opened):
         sides = (waiting.head, *waiting.parents)
         return {*sides, *bases_of(self.store, [[side] for side in sides])}
 
-    def forget(self, revisions: Sequence[str], *, dry_run: bool = False) -> list[CommitId]:
+    def forget(self, revisions: str | Sequence[str], *, dry_run: bool = False) -> list[CommitId]:
         """Give up the files of commits; their records stay in the log, undo revives them until gc.
 
         HEAD and the tips of branches and tags are `UnsavedChanges`: move or delete those first.
         """
-        commits = list(dict.fromkeys(self.resolve(revision) for revision in revisions))
+        commits = list(dict.fromkeys(self.resolve(revision) for revision in listed(revisions)))
         tips = {*self.store.refs.all().values(), self.head.commit}
         held = [commit for commit in commits if commit in tips]
         if held:

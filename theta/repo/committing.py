@@ -5,8 +5,10 @@ Owns its steps. Must not know the terminal.
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import suppress
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from theta.diff import build_tree
 from theta.guard import check_guard, non_finite
@@ -15,9 +17,9 @@ from theta.progress import SILENT, Progress
 from theta.repo.contents import Content, Contents, Place
 from theta.repo.opened import MERGE_FILE
 from theta.repo.statistics import put_sums, ref_of
-from theta.repo.values import Author, Committed, Details
+from theta.repo.values import Author, Committed, Details, check_author, checked_text, listed
 from theta.workspace import Entries
-from theta_store.errors import GuardFailed, NothingToCommit, UsageError
+from theta_store.errors import GuardFailed, IntegrityError, NothingToCommit, UsageError
 from theta_store.ids import BlobId, CommitId, TreeId
 from theta_store.records import Commit
 from theta_store.store import HEAD, Operation, RefChange, Session
@@ -33,7 +35,7 @@ class Committing(Contents):
         message: str,
         *,
         author: Author,
-        paths: Sequence[str] = (),
+        paths: str | Sequence[str] = (),
         cwd: Path | None = None,
         details: Details | None = None,
         progress: Progress = SILENT,
@@ -48,12 +50,17 @@ class Committing(Contents):
         `GuardFailed`. With ``timings`` the answer says where the time went.
         """
         details = details or Details()
+        check_author(author)
+        checked_text("the message", message)
         for guard in details.guards:
             check_guard(guard)
+        paths = listed(paths)
         read = self._reader(paths, cwd or self.root, details, progress)
 
         def work(session: Session) -> Committed:
             place = self._place(details.branch)
+            if details.rehash:
+                self._mend_head(session, place, progress)
             waiting = pending.load(self.private / MERGE_FILE)
             if waiting is not None and not (place.is_head and not paths):
                 raise UsageError(
@@ -66,12 +73,25 @@ class Committing(Contents):
             return self._commit(session, place, content, message, author, details, waiting)
 
         if not timings:
-            return self._retried(work)
+            return self._retried(work, verify=details.rehash)
         from theta_store.timings import Stopwatch
 
         watch = Stopwatch()
-        done = self._retried(work, watch)
+        done = self._retried(work, watch, verify=details.rehash)
         return replace(done, timings=watch.finish())
+
+    def _mend_head(self, session: Session, place: Place, progress: Progress) -> None:
+        """Where HEAD cannot be walked, store what the tracked files are before it is looked at.
+
+        If that is what HEAD has, it can be walked again.
+        """
+        heads = [commit for commit in (place.tip, self.head.commit) if commit is not None]
+        with suppress(IntegrityError):
+            if self.store.complete(heads):
+                return
+        present = self.workspace.present({}, session, storing=True, rehash=True, progress=progress)
+        build_tree(present.entries, lambda tree: TreeId(session.put_record(tree)))
+        session.flush()
 
     def _check_guards(
         self,
@@ -103,9 +123,10 @@ class Committing(Contents):
         waiting: Pending | None,
     ) -> Committed:
         tree = build_tree(content.entries, lambda tree: TreeId(session.put_record(tree)))
-        self._check_changed(
-            place, tree, content, may_be_empty=details.may_be_empty or bool(waiting)
-        )
+        # What was damaged stays mended where there is nothing to commit.
+        session.mend()
+        if not (details.may_be_empty or waiting):
+            self._check_changed(place, tree, content, _told_of_mending(session))
         parents = self._parents(place, details, waiting)
         replaced = self.store.commit(place.now) if details.amend and place.now else None
         recipe = replaced.recipe if replaced else None
@@ -131,17 +152,17 @@ class Committing(Contents):
             self.workspace.settle(content.entries)
         branch = None if place.ref == HEAD else place.ref
         read = content.read
-        return Committed(id_, commit, branch, session.stored_bytes, read.plain_bytes, read.warnings)
+        warnings = (*read.warnings, *_told_of_mending(session))
+        return Committed(id_, commit, branch, session.stored_bytes, read.plain_bytes, warnings)
 
     def _check_changed(
-        self, place: Place, tree: TreeId, content: Content, *, may_be_empty: bool
+        self, place: Place, tree: TreeId, content: Content, told: Sequence[str]
     ) -> None:
-        if may_be_empty:
-            return
         if place.tip is None and not content.entries:
             raise NothingToCommit("nothing to commit: no file is tracked", hint="theta add PATH")
         if place.tip is not None and tree == self.store.commit(place.tip).tree:
-            raise NothingToCommit(f"nothing to commit: every file is as {place.label} has it")
+            same = f"nothing to commit: every file is as {place.label} has it"
+            raise NothingToCommit("; ".join((same, *told)))
 
     def _parents(
         self, place: Place, details: Details, waiting: Pending | None
@@ -157,6 +178,14 @@ class Committing(Contents):
         return () if place.tip is None else (place.tip,)
 
 
+def _told_of_mending(session: Session) -> tuple[str, ...]:
+    """Say what the store had and could not read, if anything."""
+    if not session.mended:
+        return ()
+    what = "chunk or record that was" if session.mended == 1 else "chunks and records that were"
+    return (f"stored again {session.mended} {what} damaged or missing (theta fsck: what is left)",)
+
+
 def _verb(details: Details) -> str:
     return "commit --amend" if details.amend else "commit"
 
@@ -169,16 +198,17 @@ def commit_record(
     details: Details,
     recipe: BlobId | None,
 ) -> Commit:
-    """Return a commit's record of this moment."""
+    """Return a commit's record of this moment; text that is none is a `UsageError`."""
+    check_author(author)
     return Commit(
         tree,
         parents,
         author.name,
         time.time_ns() // 1000,
         author.zone,
-        message,
+        checked_text("the message", message),
         details.step,
-        {name: float(value) for name, value in (details.metrics or {}).items()},
+        dict(details.metrics or {}),
         dict(details.meta or {}),
         recipe,
     )

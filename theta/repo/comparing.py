@@ -5,8 +5,9 @@ Owns the comparison that is lent out. Must not know the terminal.
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from theta.compare import FileDifference, differences
 from theta.progress import SILENT, Progress
@@ -16,8 +17,7 @@ from theta.workspace.notices import Notice, lines
 from theta_store.store import HEAD
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(msgspec.Struct, frozen=True):
     """The files that differ, found as they are asked for; ``notices`` are of files on disk.
 
     ``threads`` may look at parameters at once, None for as many as there are cores.

@@ -8,7 +8,6 @@ alone names is kept by hidden refs, so that gc leaves the experts of a ``smear``
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,8 +41,7 @@ COMPANIONS = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Composed:
+class Composed(msgspec.Struct, frozen=True):
     """A composition that was made, or would be: ``commit`` is None in a dry run.
 
     ``files`` are those of the commit that are new or changed, ``reused`` tensors were in the store
@@ -60,8 +58,7 @@ class Composed:
     notices: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Here:
+class _Here(msgspec.Struct, frozen=True):
     """What a composition starts from: HEAD and its files, read once; ``folder`` is the router's."""
 
     head: Head

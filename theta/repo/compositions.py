@@ -3,7 +3,6 @@
 Owns the way from a manifest to a plan. Must not write anything, nor know the terminal.
 """
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from theta.compose import Assembly, Expert, Manifest, Part
 
 
-@dataclass(frozen=True)
-class Composition:
+class Composition(msgspec.Struct, frozen=True):
     """What a composition will be, by ids alone.
 
     ``manifest`` names commits and files in full. ``path`` is where the model goes; there is no
@@ -44,8 +42,7 @@ class Composition:
         return folder_of(self.path)
 
 
-@dataclass(frozen=True)
-class Planner:
+class Planner(msgspec.Struct, frozen=True):
     """Plans compositions from what a repository has."""
 
     repo: Opened

@@ -5,8 +5,9 @@ Owns where a commit goes and which files it gets. Must not write records of comm
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from theta.diff import overlaid
 from theta.progress import Progress
@@ -20,8 +21,7 @@ from theta_store.ids import CommitId
 from theta_store.store import BRANCHES, HEAD, Session
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where a commit goes: a ref, where that is now, and the commit that the new one follows."""
 
     ref: str
@@ -40,8 +40,7 @@ class Place:
         return self.ref.removeprefix(BRANCHES)
 
 
-@dataclass(frozen=True)
-class Content:
+class Content(msgspec.Struct, frozen=True):
     """The files of a commit to be, and what was read for them; ``named`` came from elsewhere."""
 
     entries: Entries
@@ -72,7 +71,7 @@ class Contents(Opened):
                 s, place, before, wanted, details, progress
             )
         if len(paths) != 1:
-            raise UsageError("one file or folder is committed under another name")
+            raise UsageError(f"--as takes one file or folder, not {len(paths)}")
         source = Path(os.path.normpath(base / paths[0]))
         name = self.workspace.relative(base, details.as_name)
         if name == ".":
@@ -91,7 +90,7 @@ class Contents(Opened):
         """Return what is there, and what was never checked out."""
         head = before if place.is_head else self.entries(self.head.commit)
         present = self.workspace.present(
-            head, session, storing=True, rehash=details.rehash, progress=progress
+            head, session, storing=True, strict=True, rehash=details.rehash, progress=progress
         )
         never = set(self.workspace.tracking.absent) | (before.keys() - head.keys())
         entries = overlaid({p: e for p, e in before.items() if p in never}, present.entries)

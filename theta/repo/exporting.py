@@ -25,7 +25,8 @@ from theta.params import flatten
 from theta.progress import SILENT, Progress
 from theta.repo.opened import Opened
 from theta.workspace import Workspace
-from theta.workspace.draft import replacing
+from theta.workspace.checkout import part_path
+from theta.workspace.draft import Draft, Planned, replacing
 from theta_store.errors import UnsavedChanges, UsageError
 from theta_store.ids import CheckpointId
 from theta_store.records import Checkpoint, Tensor, TreeEntry
@@ -50,7 +51,8 @@ class Exporting(Opened):
     ) -> list[str]:
         """Write a commit's files, or one of them, to another place; return their paths there.
 
-        One file goes into ``target`` if that is a folder, or ``folder`` says that it shall be one.
+        One file goes into ``target`` if that is a folder, or ``folder`` says that it shall be one;
+        the path of a shard is one file, the index of a sharded model, or its folder, all of it.
         They are written byte for byte; one checkpoint is made anew if a conversion is asked for or
         the target's ending names another format. A file that exists is `UnsavedChanges`; what the
         new format cannot hold is `UsageError`. Nothing is written in either case.
@@ -68,6 +70,9 @@ class Exporting(Opened):
         if target.exists() and not target.is_dir():
             raise _in_the_way(target)
         into = folder or target.is_dir()
+        if path != name and path in self.workspace.parts(name, entry):
+            _check_shard(path, name, None if into else target.name, conversion)
+            return self._copy_shard(entry, name, path, target, progress, into=into)
         format_ = self._new_format(name, entry, None if into else target.name, conversion)
         if format_ is None:
             return self._copy(name, entry, target, progress, into=into)
@@ -101,6 +106,37 @@ class Exporting(Opened):
         moved = TreeEntry(new, entry.kind, entry.id, entry.executable)
         _check_free(folder, outside.parts(new, moved))
         return outside.export({new: moved}, progress=progress)
+
+    def _copy_shard(
+        self,
+        entry: TreeEntry,
+        name: str,
+        path: str,
+        target: Path,
+        progress: Progress,
+        *,
+        into: bool,
+    ) -> list[str]:
+        """Write one file of a sharded model, byte for byte."""
+        folder, new = (target, Path(path).name) if into else (target.parent, target.name)
+        _check_free(folder, [new])
+        record = self.store.checkpoint(CheckpointId(entry.id))
+        (file,) = (file for file in record.files if part_path(name, file) == path)
+        ids = dict(flatten(self.store, record.params))
+        tensors = dict(zip(ids, self.store.tensors(ids.values()), strict=True))
+        draft = Draft(self.store, folder / new, Planned(file, ids, tensors, entry.executable))
+        try:
+            missing = draft.missing(ids)
+            progress.begin("writing", sum(tensors[each].nbytes for each in missing))
+            self.store.read_into(
+                ((tensors[each], sink) for each, sink in missing.items()),
+                progress=progress.advance,
+            )
+            draft.finish(ids)
+        except BaseException:
+            draft.discard()
+            raise
+        return [new]
 
     def _convert(
         self,
@@ -151,6 +187,17 @@ class Exporting(Opened):
         )
         plan.finish()
         out.sync()
+
+
+def _check_shard(path: str, name: str, new: str | None, conversion: Conversion) -> None:
+    """Refuse to make anything but a copy of one shard."""
+    formats = [None if each is None else format_of(each) for each in (Path(path).name, new)]
+    ids = {each.id for each in formats if each is not None}
+    if conversion.wanted or len(ids) > 1:
+        raise UsageError(
+            f"{path} is one shard of a model; it can only be copied",
+            hint=f"name the model, {name}, to convert it",
+        )
 
 
 def _is_copy(record: Checkpoint, asked: "Format") -> bool:

@@ -4,10 +4,11 @@ Owns what they answer. Must not write anything, nor know the terminal.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from theta.diff import diff_trees
 from theta.formats import HEAD_BYTES, recognise
@@ -20,7 +21,6 @@ from theta.revision import (
     Address,
     parse_address,
 )
-from theta.selection import Selection, touches
 from theta_store.errors import (
     NotFound,
     OpaqueFile,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from theta.merge import Recipe
     from theta.repo.values import Status
+    from theta.selection import Selection
     from theta.workspace import FileState
 
 
@@ -68,11 +69,11 @@ class Looking(Opened):
 
     def log(
         self,
-        revisions: Sequence[str] = (),
+        revisions: str | Sequence[str] = (),
         *,
         count: int | None = None,
-        touching: Sequence[str] = (),
-        paths: Sequence[str] = (),
+        touching: str | Sequence[str] = (),
+        paths: str | Sequence[str] = (),
         cwd: Path | None = None,
     ) -> Iterator[tuple[CommitId, Commit]]:
         """Yield commits, children before parents; ``A..B`` leaves out what A has.
@@ -80,20 +81,28 @@ class Looking(Opened):
         With ``touching`` (globs of parameters) or ``paths``, only those that changed such
         parameters or files against each of their parents. At most ``count`` are yielded.
         """
+        from theta.repo.values import listed
+
         tips: list[CommitId] = []
         without: list[CommitId] = []
-        for revision in revisions or (HEAD,):
+        for revision in listed(revisions) or (HEAD,):
             left, dots, right = revision.partition("..")
             if dots:
                 without.append(self.resolve(left or HEAD))
             tips.append(self.resolve((right or HEAD) if dots else revision))
         found = ancestors(self.store, tips, without=without)
-        selection = self._selection(touching, paths, cwd)
-        if not selection.is_all:
+        if touching or paths:
+            from theta.selection import touches
+
+            selection = self._selection(listed(touching), listed(paths), cwd)
             found = (item for item in found if touches(self.store, item[1], selection))
         yield from islice(found, count)
 
-    def _selection(self, globs: Sequence[str], paths: Sequence[str], cwd: Path | None) -> Selection:
+    def _selection(
+        self, globs: Sequence[str], paths: Sequence[str], cwd: Path | None
+    ) -> "Selection":
+        from theta.selection import Selection
+
         wanted = [self.workspace.relative(cwd or self.root, path) for path in paths]
 
         def covered(path: str, entry: TreeEntry) -> bool:
@@ -228,8 +237,7 @@ class Looking(Opened):
         return self.store.read_bytes(BlobId(entry.id))
 
 
-@dataclass(frozen=True)
-class _Memory:
+class _Memory(msgspec.Struct, frozen=True):
     """A sink in memory."""
 
     out: memoryview

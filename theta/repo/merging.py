@@ -4,8 +4,10 @@ Owns its steps. Must not know the terminal: whoever is asked about conflicts giv
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from theta.diff import build_tree
 from theta.history import bases_of, is_ancestor
@@ -15,9 +17,9 @@ from theta.repo.committing import commit_record
 from theta.repo.looking import Looking
 from theta.repo.opened import MERGE_FILE
 from theta.repo.statistics import put_sums, ref_of, statistics_of
-from theta.repo.values import Author, Details, MergeAnswer
+from theta.repo.values import Author, Details, MergeAnswer, check_author, listed
 from theta.workspace import Entries
-from theta_store.errors import NotFound, UsageError
+from theta_store.errors import ExpiredCommit, NotFound, UsageError
 from theta_store.ids import BlobId, CommitId, RecordId, TreeId
 from theta_store.store import BRANCHES, HEAD, Operation, RefChange, Session
 
@@ -50,8 +52,7 @@ class _Left(Exception):
         self.merged = merged
 
 
-@dataclass(frozen=True)
-class Replayed:
+class Replayed(msgspec.Struct, frozen=True):
     """A merge made again: its commit's tree, the tree that the recipe gives now, or conflicts.
 
     ``exact``: every strategy in it promises the same bits on every machine. Where one does not,
@@ -143,7 +144,7 @@ class Merging(Looking):
 
     def merge_method(
         self,
-        rules: Sequence[str] = (),
+        rules: str | Sequence[str] = (),
         default: str | None = None,
         *,
         seed: int = 0,
@@ -158,7 +159,7 @@ class Merging(Looking):
         """
         from theta.merge import Method, parse_choice, parse_rule
 
-        own = tuple(parse_rule(line) for line in rules)
+        own = tuple(parse_rule(line) for line in listed(rules))
         configured = self.config.text("merge.default")
         choice = None
         if default:
@@ -221,6 +222,7 @@ class Merging(Looking):
         """
         from theta.merge import Finished, write_recipe
 
+        check_author(author)
         self._check_not_merging()
         if not plan.others:
             return MergeAnswer("up to date", plan.ours)
@@ -366,11 +368,14 @@ class Merging(Looking):
         if waiting is None:
             raise NotFound("no merge is waiting; nothing was changed", hint="theta status")
         entries = self.entries(waiting.head)
+        brought = self._brought(waiting.parents)
 
         def work(session: Session) -> tuple[str, ...]:
             present = self.workspace.present(entries, session, storing=True)
             saved = self._save(session, present.entries)
-            written = self.workspace.move(present.entries, present, entries, progress=progress)
+            # A file that neither HEAD nor the merge knows is the user's own, tracked or not.
+            merged = {p: e for p, e in present.entries.items() if p in entries or p in brought}
+            written = self.workspace.move(merged, present, entries, progress=progress)
             operation = Operation(0, 0, "merge --abort", waiting.label, (), saved=saved, wrote=True)
             session.publish(operation, commits=[saved])
             return tuple(written)
@@ -378,6 +383,17 @@ class Merging(Looking):
         written = self._retried(work)
         pending.drop(self.private / MERGE_FILE)
         return written
+
+    def _brought(self, others: Sequence[CommitId]) -> set[str]:
+        """Return the paths that a merge of these commits may have written, shards included."""
+        found: set[str] = set()
+        for other in others:
+            try:
+                entries = self.entries(other)
+            except ExpiredCommit:
+                continue
+            found |= {*entries, *self._parts(entries)}
+        return found
 
 
 def tree_of(session: Session, merged: "Merged") -> TreeId:

@@ -3,7 +3,9 @@
 Owns their steps. Must not know the terminal. Every move is one operation, which undo takes back.
 """
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from theta.history import ancestors
 from theta.progress import SILENT, Progress
@@ -12,14 +14,14 @@ from theta.repo.values import Moved
 from theta.revision import (
     check_ref_name,
 )
-from theta.workspace import Entries, Present
 from theta_store.errors import (
     InvalidName,
+    MalformedRecord,
     UnknownRevision,
     UnsavedChanges,
     UsageError,
 )
-from theta_store.ids import CommitId, short
+from theta_store.ids import CommitId, hex_id, short
 from theta_store.store import (
     BRANCHES,
     HEAD,
@@ -27,12 +29,18 @@ from theta_store.store import (
     Head,
     Operation,
     RefChange,
-    Session,
 )
 
+if TYPE_CHECKING:
+    from theta.workspace import Entries, Present
+    from theta_store.store import Session
 
-@dataclass(frozen=True)
-class _Step:
+
+# As a target, where HEAD was before.
+BEFORE = "-"
+
+
+class _Step(msgspec.Struct, frozen=True):
     """A move of HEAD: what the operation log says, where HEAD will be, and the refs that change."""
 
     verb: str
@@ -122,7 +130,12 @@ class Moving(Opened):
     def _existing(self, prefix: str, what: str, name: str) -> CommitId:
         commit = self.store.refs.get(prefix + name)
         if commit is None:
-            raise UnknownRevision(f"there is no {what} {name!r}", hint=f"theta {what}")
+            import difflib
+
+            known = [ref.removeprefix(prefix) for ref in self.store.refs.names(prefix)]
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"theta {what}"
+            raise UnknownRevision(f"there is no {what} {name!r}", hint=hint)
         return commit
 
     def switch(
@@ -139,8 +152,10 @@ class Moving(Opened):
         """Put HEAD on a branch, or on a commit with ``detach``, and its files in the workspace.
 
         Files that no commit holds are never overwritten (`UnsavedChanges`), unless ``force``, which
-        stores them first, so that undo brings them back.
+        stores them first, so that undo brings them back. ``-`` is where HEAD was before.
         """
+        if target == BEFORE and not create:
+            target, detach = self._before()
         head = self.head
         old = head.branch or head.commit
         changes: list[RefChange] = []
@@ -169,6 +184,25 @@ class Moving(Opened):
         )
         return self._move(step, force=force, dry_run=dry_run, progress=progress)
 
+    def _before(self) -> tuple[str, bool]:
+        """Return where HEAD was before it came here, a branch or a commit, and if it is detached.
+
+        Branches that are gone, or called otherwise now, are passed over.
+        """
+        now = self.head.branch or self.head.commit
+        for operation in self.store.operations():
+            for change in operation.changes:
+                if change.name != HEAD or change.old in {None, now}:
+                    continue
+                if operation.verb != "switch" and {type(change.old), type(change.new)} == {bytes}:
+                    # A commit, or an undo of one, where HEAD is on no branch.
+                    continue
+                if not isinstance(change.old, str):
+                    return hex_id(CommitId(change.old)), True
+                if self.store.refs.get(change.old) is not None:
+                    return change.old.removeprefix(BRANCHES), False
+        raise UnknownRevision("HEAD was nowhere else before", hint="theta branch")
+
     def reset(
         self,
         revision: str,
@@ -178,6 +212,7 @@ class Moving(Opened):
         progress: Progress = SILENT,
     ) -> Moved:
         """Move HEAD's branch to a commit; ``hard`` makes the files follow, storing them first."""
+        self._check_not_merging()
         commit = self.resolve(revision)
         head = self.head
         change = RefChange(head.branch or HEAD, head.commit, commit)
@@ -190,14 +225,14 @@ class Moving(Opened):
 
     def _move(self, step: _Step, *, force: bool, dry_run: bool, progress: Progress) -> Moved:
         self._check_not_merging()
-        head = self.entries(self.head.commit)
+        head = self._left(force=force)
         target = self.entries(step.to.commit)
         if dry_run:
             present = self.workspace.present(head, self.store.hashing(), storing=False)
             plan = self.workspace.plan_move(head, present, target, force=force)
             return Moved(step.to, self._parts(plan.writes), plan.removes)
 
-        def work(session: Session) -> tuple[str, ...]:
+        def work(session: "Session") -> tuple[str, ...]:
             present = self.workspace.present(
                 head, session if force else self.store.hashing(), storing=force, progress=progress
             )
@@ -212,8 +247,20 @@ class Moving(Opened):
 
         return Moved(step.to, self._retried(work))
 
+    def _left(self, *, force: bool) -> "Entries":
+        """Return the files that HEAD leaves.
+
+        A commit that cannot be read has none under ``force``, so that HEAD can be moved off it.
+        """
+        try:
+            return self.entries(self.head.commit)
+        except MalformedRecord:
+            if not force:
+                raise
+            return {}
+
     def _save_overwritten(
-        self, session: Session, head: Entries, present: Present, target: Entries
+        self, session: "Session", head: "Entries", present: "Present", target: "Entries"
     ) -> CommitId | None:
         """Store what force is about to overwrite, files in the way included; None if nothing is."""
         extra = self.workspace.take(self.workspace.in_the_way(present, target), session)

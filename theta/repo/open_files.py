@@ -7,10 +7,11 @@ what is compared, nor the store.
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+
+import msgspec
 
 from theta_store.errors import ResourceError
 from theta_store.records import Tensor
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 MOST_OPEN = 16
 
 
-@dataclass(frozen=True)
-class _Scanned:
+class _Scanned(msgspec.Struct, frozen=True):
     reader: "FileReader"
     sources: "Mapping[str, Source]"
 

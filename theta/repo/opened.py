@@ -4,8 +4,10 @@ Owns opening and closing, finding commits and files, and the session that is run
 in between. Must not hold a verb.
 """
 
+import errno
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +21,9 @@ from theta.revision import (
 )
 from theta_store.clock import UNTIMED, Clock
 from theta_store.errors import (
+    DiskFull,
     NotARepository,
+    ThetaError,
     UnknownFile,
     UnsavedChanges,
 )
@@ -28,16 +32,16 @@ from theta_store.limits import Limits
 from theta_store.records import Commit, TreeEntry
 from theta_store.store import (
     BRANCHES,
-    CollectedMeanwhile,
     Head,
     Operation,
     RefChange,
-    Session,
     Store,
+    is_unfinished,
 )
 
 if TYPE_CHECKING:
     from theta.workspace import Entries, Workspace
+    from theta_store.store import Session
 
 PRIVATE = ".theta"
 STORE = "store"
@@ -46,6 +50,7 @@ CONFIG = "config.toml"
 MERGE_FILE = "merge.json"
 DEFAULT_BRANCH = "main"
 TRIES = 5
+NO_SPACE = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 T = TypeVar("T")
 
@@ -82,19 +87,28 @@ class Opened:
     def init(cls, root: Path, *, store: Path | None = None, force_network: bool = False) -> Self:
         """Make a repository in ``root`` with its store in ``.theta`` or in ``store``, and open it.
 
-        A folder that is one already is opened as it is.
+        A folder that is one already is opened as it is; one whose making was cut short is finished.
+        A store that is there already is shared: branches and HEAD are those of all its workspaces.
         """
         root = root.absolute()
         private = root / PRIVATE
-        if not private.is_dir():
-            private.mkdir(parents=True)
-            folder = private / STORE if store is None else store.absolute()
-            if store is not None:
-                (private / POINTER).write_text(str(folder))
-            if not (folder / "meta").is_dir():
-                head = BRANCHES + DEFAULT_BRANCH
-                Store.create(folder, head=head, force_network=force_network).close()
-        return cls(root)
+        is_new = not private.is_dir()
+        try:
+            private.mkdir(parents=True, exist_ok=True)
+            was_there = _make(private, store, force_network=force_network)
+        except OSError as error:
+            if isinstance(error, DiskFull) or error.errno in NO_SPACE:
+                raise DiskFull(
+                    f"disk full while making {private}; it is not finished",
+                    hint="free some space, then theta init again",
+                ) from None
+            raise
+        made = cls(root)
+        if is_new and was_there:
+            # Of what HEAD has, if it can be read, nothing was ever checked out here.
+            with suppress(ThetaError):
+                made.workspace.leave_out(made.entries(made.head.commit))
+        return made
 
     @classmethod
     def open(cls, path: Path = Path(), *, global_config: Path | None = None) -> Self:
@@ -154,12 +168,32 @@ class Opened:
             f"{short(commit)} holds no file {path!r}", hint=f"theta ls {short(commit)}"
         )
 
-    def _retried(self, work: Callable[[Session], T], clock: Clock = UNTIMED) -> T:
-        """Run work in a session, again when gc took what it shared."""
+    def _retried(
+        self,
+        work: "Callable[[Session], T]",
+        clock: Clock = UNTIMED,
+        *,
+        verify: bool = False,
+        discards: bool = False,
+    ) -> T:
+        """Run work in a session, again when gc took what it shared.
+
+        With ``verify`` what is put is stored again where the store has it, but damaged. With
+        ``discards`` it stores what is about to be overwritten, and a `DiskFull` says so.
+        """
+        from theta_store.store import CollectedMeanwhile
+
         for attempt in range(TRIES):
             try:
-                with self.store.session(clock=clock) as session:
+                with self.store.session(clock=clock, verify=verify) as session:
                     return work(session)
+            except DiskFull as error:
+                if not discards:
+                    raise
+                raise DiskFull(
+                    f"{error}; what would be overwritten is stored first, for undo",
+                    hint="theta gc --now, or delete the changed files for good and try again",
+                ) from None
             except CollectedMeanwhile:
                 if attempt == TRIES - 1:
                     raise
@@ -174,7 +208,7 @@ class Opened:
             )
 
     def _save(
-        self, session: Session, entries: "Entries", written: "Entries | None" = None
+        self, session: "Session", entries: "Entries", written: "Entries | None" = None
     ) -> CommitId:
         """Store what is about to be overwritten as a commit that only the operation names.
 
@@ -205,8 +239,35 @@ class Opened:
         return tuple(p for path, e in entries.items() for p in self.workspace.parts(path, e))
 
 
+def _make(private: Path, store: Path | None, *, force_network: bool) -> bool:
+    """Make what a repository lacks, where nothing was committed yet; say if its store was there."""
+    is_used = any(entry.name not in {POINTER, STORE} for entry in private.iterdir())
+    folder = _pointed(private)
+    if folder is None and store is not None and not (private / STORE).exists():
+        folder = store.absolute()
+        (private / POINTER).write_text(str(folder))
+    gone = folder is not None and store is None and not folder.is_dir()
+    folder = folder or private / STORE
+    # A store that has been in use is not made anew where it ought to be: it is a disk away.
+    if gone or (is_used and not folder.is_dir()) or is_store(folder):
+        return True
+    Store.create(folder, head=BRANCHES + DEFAULT_BRANCH, force_network=force_network).close()
+    return False
+
+
+def is_repository(root: Path) -> bool:
+    """Say whether a folder is a repository whose making was finished."""
+    private = root / PRIVATE
+    return private.is_dir() and is_store(_pointed(private) or private / STORE)
+
+
+def is_store(folder: Path) -> bool:
+    """Say whether a store was made in a folder, and finished."""
+    return (folder / "meta").is_dir() and not is_unfinished(folder)
+
+
 def _unnamed(
-    session: Session, entries: "Entries", parents: tuple[CommitId, ...], message: str
+    session: "Session", entries: "Entries", parents: tuple[CommitId, ...], message: str
 ) -> CommitId:
     """Put a commit of files; no ref will name it."""
     tree = build_tree(entries, lambda tree: TreeId(session.put_record(tree)))
@@ -215,16 +276,22 @@ def _unnamed(
 
 
 def _store_folder(private: Path) -> Path:
-    pointer = private / POINTER
-    if not pointer.exists():
+    folder = _pointed(private)
+    if folder is None:
         return private / STORE
-    folder = Path(pointer.read_text().strip())
     if not folder.is_dir():
         raise NotARepository(
             f"the store of this repository was at {folder}, which is gone",
-            hint=f"mount it again, or write its new place into {pointer}",
+            hint=f"mount it again, or write its new place into {private / POINTER}",
         )
     return folder
+
+
+def _pointed(private: Path) -> Path | None:
+    """Return where the store lies, if it is somewhere else; an empty pointer was cut short."""
+    pointer = private / POINTER
+    text = pointer.read_text().strip() if pointer.exists() else ""
+    return Path(text) if text else None
 
 
 def _only_checkpoint(commit: CommitId, entries: "Entries") -> tuple[str, TreeEntry]:

@@ -5,14 +5,15 @@ says so, which undo takes back.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from theta.checkpoint import Reader, exchanged, named_leaves, transplanted
 from theta.params import match_names
 from theta.progress import SILENT, Progress
 from theta.repo.opened import Opened
-from theta.repo.values import Restored
+from theta.repo.values import Restored, listed
 from theta.workspace import Entries, Parts, Present
 from theta.workspace import tracking as tracked
 from theta.workspace.checkout import part_path
@@ -23,8 +24,7 @@ from theta_store.records import TreeEntry
 from theta_store.store import HEAD, Hashing, Operation, Session
 
 
-@dataclass(frozen=True)
-class Rewrite:
+class Rewrite(msgspec.Struct, frozen=True):
     """What will be written, what of the workspace that touches, and the parameters replaced.
 
     ``parts`` are the paths that will be written; ``only`` restricts sharded models to some files.
@@ -36,7 +36,7 @@ class Rewrite:
     parts: tuple[str, ...]
     made: Entries
     params: tuple[str, ...] = ()
-    only: Parts = field(default_factory=dict)
+    only: Parts = msgspec.field(default_factory=dict)
 
 
 class Restoring(Opened):
@@ -44,10 +44,10 @@ class Restoring(Opened):
 
     def restore(
         self,
-        paths: Sequence[str],
+        paths: str | Sequence[str],
         *,
         source: str = HEAD,
-        params: Sequence[str] = (),
+        params: str | Sequence[str] = (),
         cwd: Path | None = None,
         dry_run: bool = False,
         progress: Progress = SILENT,
@@ -58,8 +58,8 @@ class Restoring(Opened):
         Parameters go into the files as they are on disk now, saved or not; they must be there with
         the same dtype and shape. What is overwritten is stored first, for undo.
         """
-        commit = self.resolve(source)
-        wanted = [self.workspace.relative(cwd or self.root, path) for path in paths]
+        commit, params = self.resolve(source), listed(params)
+        wanted = [self.workspace.relative(cwd or self.root, path) for path in listed(paths)]
         chosen = self._chosen(commit, source, wanted)
 
         def plan(putter: Session | Hashing) -> Rewrite:

@@ -6,9 +6,10 @@ reach is written, and no file of the workspace.
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from theta.progress import SILENT, Progress
 from theta.repo.merging import Merging
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from theta.merge import Conflict, Plan, Trial
 
 
-@dataclass(frozen=True)
-class Tried:
+class Tried(msgspec.Struct, frozen=True):
     """A trial and its score; None where it left the conflicts."""
 
     trial: "Trial"

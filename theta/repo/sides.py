@@ -10,9 +10,11 @@ a revision and a path is refused; ``./NAME`` is always a path.
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from theta.compare import GLOB, Side, SideFile
 from theta.params import find
@@ -40,8 +42,7 @@ _PATH = re.compile(r"\.{0,2}[/\\]|\.{1,2}$")
 _Meant: TypeAlias = Path | tuple[Opened, str]
 
 
-@dataclass(frozen=True)
-class Named:
+class Named(msgspec.Struct, frozen=True):
     """A side, and what it takes to match it with the other one.
 
     ``text`` is what the user typed; ``place`` where a file or folder on disk lies in the workspace;

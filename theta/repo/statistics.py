@@ -6,10 +6,11 @@ are collected, nor the terminal.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 from theta.progress import SILENT, Progress
 from theta.repo.opened import Opened
@@ -30,8 +31,7 @@ SHOWN = 5
 Make = Callable[[Session, str], "tuple[TreeEntry, Note]"]
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True):
     """A statistic that is kept: of which commit, in which one, and what that says of itself."""
 
     kind: str
@@ -40,8 +40,7 @@ class Kept:
     account: "Account"
 
 
-@dataclass(frozen=True)
-class Statistics:
+class Statistics(msgspec.Struct, frozen=True):
     """The statistics of a repository; every change is one operation, which undo takes back."""
 
     repo: Opened

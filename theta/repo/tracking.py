@@ -3,10 +3,11 @@
 Owns their steps. Must not store anything.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from theta.repo.opened import Opened
+from theta.repo.values import listed
 from theta.workspace import Entries
 from theta.workspace import tracking as tracked
 from theta_store.errors import (
@@ -18,18 +19,18 @@ from theta_store.errors import (
 class Tracking(Opened):
     """The verbs of this file."""
 
-    def add(self, paths: Iterable[str], *, cwd: Path | None = None) -> list[str]:
+    def add(self, paths: Sequence[str] | str, *, cwd: Path | None = None) -> list[str]:
         """Start tracking files, folders and globs; return the files that are tracked by it now."""
         self.store.check_writable()
         base = cwd or self.root
-        wanted = [self.workspace.relative(base, path) for path in paths]
+        wanted = [self.workspace.relative(base, path) for path in listed(paths)]
         self.workspace.set_tracking(tracked.added(self.workspace.tracking, self.root, wanted))
         found = self.workspace.tracked_paths(self.entries(self.head.commit))
         return [path for path in found if any(tracked.covers(w, path) for w in wanted)]
 
     def remove(
         self,
-        paths: Iterable[str],
+        paths: Sequence[str] | str,
         *,
         cwd: Path | None = None,
         delete: bool = False,
@@ -38,7 +39,7 @@ class Tracking(Opened):
         """Stop tracking files; they stay on disk unless ``delete``, which HEAD must hold."""
         self.store.check_writable()
         base = cwd or self.root
-        wanted = [self.workspace.relative(base, path) for path in paths]
+        wanted = [self.workspace.relative(base, path) for path in listed(paths)]
         head = self.entries(self.head.commit)
         known = {p for path, e in head.items() for p in self.workspace.parts(path, e)}
         known |= set(self.workspace.tracked_paths(head))

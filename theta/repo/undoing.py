@@ -1,40 +1,44 @@
 """``undo``, ``redo`` and the operation log.
 
 Owns their steps. Must not know the terminal. Undo puts refs back, and the files that followed HEAD
-if they hold nothing unsaved; what force overwrote comes back with them.
+if they hold nothing unsaved; what force overwrote comes back with them. Where no file followed, no
+commit is read: undo is the way off one that nobody can read.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from theta.progress import SILENT, Progress
 from theta.repo.opened import Opened
 from theta.repo.values import Undone
-from theta.workspace import Entries, Present
-from theta_store.errors import ExpiredCommit
-from theta_store.ids import CommitId, short
+from theta_store.errors import ExpiredCommit, MalformedRecord, NotFound
+from theta_store.ids import CommitId, RecordId, short
 from theta_store.records import TreeEntry
 from theta_store.store import (
     HEAD,
     Operation,
     RefChange,
-    Session,
     append_redo,
     append_undo,
 )
 
+if TYPE_CHECKING:
+    from theta.workspace import Entries
+    from theta_store.store import Session
 
-@dataclass(frozen=True)
-class _Steps:
+
+class _Steps(msgspec.Struct, frozen=True):
     """What files were, are and will be: by HEAD before and after, and by the operation itself.
 
     ``there`` is what it left, as far as it was told, and ``back`` what it is to leave.
     """
 
-    head: Entries
-    after: Entries
-    back: Entries
-    there: Entries
+    head: "Entries"
+    after: "Entries"
+    back: "Entries"
+    there: "Entries"
 
 
 class Undoing(Opened):
@@ -45,9 +49,11 @@ class Undoing(Opened):
         return self.store.operations()
 
     def undo(self, *, progress: Progress = SILENT) -> Undone:
-        """Take the newest operation back that is not undone yet and can be."""
+        """Take the newest operation back that is not undone yet and can be.
+
+        `NotFound` where gc took what it would bring back; a merge that waits is `UnsavedChanges`.
+        """
         target = self.undo_target()
-        self._check_whole(target.expired)
         undoing = Operation(
             0,
             0,
@@ -61,22 +67,32 @@ class Undoing(Opened):
         return self._replay(undoing, target, lambda w, op: append_undo(w, target, op), progress)
 
     def undo_target(self) -> Operation:
-        """Return the operation that undo takes back.
+        """Return the operation that undo takes back; one that it cannot is an error, as of `undo`.
 
         Commits given up whose files gc has collected since stay so: undo goes past that operation.
         """
+        self._check_not_merging()
         target = self.store.undo_target()
         while target.expired and not target.changes and not self.store.complete(target.expired):
             below = target.below
             found = next((op for op in self.operations() if op.number == below), None)
             if found is None:
-                return target
+                break
             target = found
+        self._check_whole(target.expired)
+        self._check_there("undo", [change.reversed() for change in target.changes], target)
+        return target
+
+    def redo_target(self) -> Operation:
+        """Return the operation that redo brings again; one that it cannot is an error."""
+        self._check_not_merging()
+        target = self.store.redo_target()
+        self._check_there("redo", target.changes, target)
         return target
 
     def redo(self, *, progress: Progress = SILENT) -> Undone:
         """Bring the operation again that the newest undo took back."""
-        target = self.store.redo_target()
+        target = self.redo_target()
         redoing = Operation(
             0,
             0,
@@ -99,6 +115,22 @@ class Undoing(Opened):
                 hint="theta op log",
             )
 
+    def _check_there(self, verb: str, changes: Sequence[RefChange], target: Operation) -> None:
+        """Refuse what would name a commit that gc has taken; it takes all of a commit or nothing.
+
+        The same goes for the files that the operation overwrote and stored.
+        """
+        ids = (*(change.new for change in changes), target.saved)
+        needed = [id_ for id_ in ids if isinstance(id_, bytes)]
+        gone = [id_ for id_ in needed if not self.store.has(RecordId(id_))]
+        if gone:
+            back = "taken back" if verb == "undo" else "brought again"
+            raise NotFound(
+                f"gc has taken {short(gone[0])} since: '{target.verb} {target.summary}' "
+                f"can no longer be {back}; nothing was changed",
+                hint="theta op log",
+            )
+
     def _replay(
         self,
         operation: Operation,
@@ -106,18 +138,43 @@ class Undoing(Opened):
         log: Callable[..., Operation],
         progress: Progress,
     ) -> Undone:
-        steps = self._steps(operation, target)
+        steps = self._steps(operation, target) if operation.wrote else None
 
-        def work(session: Session) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        def work(session: "Session") -> tuple[tuple[str, ...], tuple[str, ...]]:
+            # Again, now that gc leaves alone what is there, or makes `publish` fail.
+            self._check_there(operation.verb, operation.changes, target)
             files: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
-            if operation.wrote:
+            if steps is not None:
                 files = self._follow(steps, progress)
             saved = () if operation.saved is None else (operation.saved,)
             session.publish(operation, log=log, commits=saved)
             return files
 
         written, kept = self._retried(work)
-        return Undone(target, self.head, written, kept)
+        return Undone(target, self.head, written, kept, self._notices(operation, target))
+
+    def _notices(self, operation: Operation, target: Operation) -> tuple[str, ...]:
+        """Say that a merge which waited for a commit does not wait again without it."""
+        if operation.verb != "undo" or target.verb not in {"commit", "redo"} or target.wrote:
+            return ()
+        change = target.changes[0] if target.changes else None
+        if change is None or not isinstance(change.new, bytes):
+            return ()
+        try:
+            commit = self.store.commit(CommitId(RecordId(change.new)))
+        except MalformedRecord:
+            return ()
+        if commit.recipe is None or len(commit.parents) < 2 or commit.parents[0] != change.old:
+            return ()
+        from theta.merge import read_recipe
+
+        others = " ".join(read_recipe(self.store.read_bytes(commit.recipe)).labels[1:])
+        told = (
+            f"the merge of {others} is no longer pending: the next commit will be no merge; "
+            "theta redo brings it again, and theta commit --amend then changes it; "
+            f"theta restore . and theta merge {others} make it anew"
+        )
+        return (told,)
 
     def _steps(self, operation: Operation, target: Operation) -> _Steps:
         head = self.entries(self.head.commit)
@@ -141,6 +198,8 @@ class Undoing(Opened):
 
     def _follow(self, steps: _Steps, progress: Progress) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Move the clean files to what they are to be; return those written and those kept."""
+        from theta.workspace import Present
+
         head, after, own = steps.head, steps.after, {**steps.there, **steps.back}
         present = self.workspace.present(head, self.store.hashing(), storing=False)
         blocked = set(self.workspace.in_the_way(present, after))

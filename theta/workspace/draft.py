@@ -7,6 +7,7 @@ to write, nor make tensors.
 
 import os
 import shutil
+import stat
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -192,7 +193,7 @@ def _begun(
 ) -> FileWriter:
     target.parent.mkdir(parents=True, exist_ok=True)
     path = target.parent / f"{TEMPORARY}{os.urandom(6).hex()}"
-    mode = 0o777 if executable else 0o666
+    mode = _mode(target, executable=executable)
     if original is not None:
         with original.opened() as origin:
             if origin is not None:
@@ -201,6 +202,19 @@ def _begun(
                     return out
                 out.discard()
     return FileWriter(path, size, mode=mode)
+
+
+def _mode(target: Path, *, executable: bool) -> int:
+    """Return the permission bits for a file: no more than the one in its place has, as to who may.
+
+    Whoever made a model private meant its other versions as well.
+    """
+    try:
+        old = stat.S_IMODE(target.stat().st_mode)
+    except OSError:
+        old = 0o666
+    readers = old & 0o444
+    return old & 0o666 | (readers >> 2 if executable else 0)
 
 
 def _check_room(target: Path, size: int) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 import lmdb
 
-from theta_store.db.filesystem import free_bytes, has_room
+from theta_store.db.filesystem import free_bytes, has_room, reserve
 from theta_store.db.pages import check_head
 from theta_store.errors import (
     DiskFull,
@@ -30,11 +30,15 @@ from theta_store.errors import (
     ResourceError,
     ThetaError,
 )
+from theta_store.locks import OwnLock
 
 LIB_VERSION = 0
 MAX_READERS = 1022
 MIN_MAP = 1 << 28
 DATA_FILE = "data.mdb"
+LOCK_FILE = "lock.mdb"
+# What LMDB makes of it for so many readers: 64 bytes for each, and two lines of its own.
+LOCK_BYTES = (MAX_READERS + 2) * 64
 NO_SPACE = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 
@@ -108,16 +112,23 @@ class Environment:
     _users: int = 0
     _lmdb: lmdb.Environment | None = None
     _handles: dict[str, Any] = field(default_factory=dict)
-    _lock: threading.RLock = field(default_factory=threading.RLock)
+    # The threads that are in LMDB; more than once if they are so several times.
+    _inside: list[int] = field(default_factory=list)
+    _lock: OwnLock = field(default_factory=OwnLock)
 
     @contextmanager
     def read(self) -> Iterator[Reader]:
         """Open a read transaction for the length of a ``with`` block."""
+        self._environment()
+        thread = threading.get_ident()
+        self._inside.append(thread)
         try:  # not `_translated`: this is opened for every record
             with self._begin(write=False) as txn:
                 yield Reader(txn, self._handles)
         except lmdb.Error as error:
             raise translate(error, self.path) from error
+        finally:
+            self._inside.remove(thread)
 
     @contextmanager
     def write(self) -> Iterator[Writer]:
@@ -127,12 +138,17 @@ class Environment:
                 f"{self.path} is open for reading only; nothing was written",
                 hint="check the owner and the permissions of the repository",
             )
+        self._environment()
+        thread = threading.get_ident()
+        self._inside.append(thread)
         try:
             with self._translated(), self._begin(write=True) as txn:
                 yield Writer(txn, self._handles)
         except DiskFull:
-            self._cut_off()
+            self.cut_off()
             raise
+        finally:
+            self._inside.remove(thread)
 
     @property
     def used_bytes(self) -> int:
@@ -149,8 +165,8 @@ class Environment:
                     self._lmdb.close()
                 self._lmdb = None
 
-    def _cut_off(self) -> None:
-        """Drop what a failed transaction left behind the last page: gc needs room to work in."""
+    def cut_off(self) -> None:
+        """Drop what a transaction that failed, or was killed, left behind the last page."""
         # The write transaction keeps other writers out; it changes nothing itself.
         with self._translated(), self._begin(write=True), suppress(OSError):
             os.truncate(self.path / DATA_FILE, self.used_bytes)
@@ -164,15 +180,30 @@ class Environment:
             return environment.begin(write=write, buffers=True)
 
     def _environment(self) -> lmdb.Environment:
+        opened = self._lmdb
+        if opened is not None and self._pid == os.getpid():
+            return opened
         with self._lock:
             if self._lmdb is None or self._pid != os.getpid():
                 if self._lmdb is not None:
-                    # The parent's handle came along with a fork. Closing it here gives up only
-                    # the child's descriptors; using it would share the parent's locks.
-                    self._lmdb.close()
-                self._lmdb = self._open()
+                    self._leave_parent(self._lmdb)
+                with self._translated():
+                    self._lmdb = self._open()
                 self._pid = os.getpid()
             return self._lmdb
+
+    def _leave_parent(self, inherited: lmdb.Environment) -> None:
+        """Close the handle that came along with a fork.
+
+        That gives up only the child's descriptors; using it would share the parent's locks. But
+        where a thread was in it at the fork, which is not here to leave, closing would never end.
+        """
+        if self._inside:
+            raise Locked(
+                f"a thread of the parent was using {self.path} when this process was forked",
+                hint="fork while no other thread uses the repository, or spawn the process",
+            )
+        inherited.close()
 
     def flaws(self) -> list[str]:
         """Return what is wrong with the pages of the data file, none of them read through LMDB."""
@@ -210,6 +241,8 @@ class Environment:
 
     def _open_sized(self, size: int) -> lmdb.Environment:
         writable_lock = os.access(self.path, os.W_OK)
+        if writable_lock:
+            self._reserve_lock()
         return lmdb.open(
             str(self.path),
             map_size=size,
@@ -222,6 +255,15 @@ class Environment:
             meminit=False,
             lib_version=LIB_VERSION,
         )
+
+    def _reserve_lock(self) -> None:
+        """Put the lock file on the disk: LMDB maps it for writing, sparse as it makes it."""
+        try:
+            reserve(self.path / LOCK_FILE, LOCK_BYTES)
+        except OSError as error:
+            if error.errno in NO_SPACE:
+                raise disk_full(self.path) from None
+            # LMDB says what is wrong; a file system that cannot reserve is none of its cares.
 
     def _check_file(self) -> None:
         file = self.path / DATA_FILE
@@ -270,11 +312,7 @@ def translate(error: lmdb.Error, path: Path) -> ThetaError:
     # A write that was cut short at the end of the disk reads as one that failed.
     short = isinstance(error, lmdb.DiskError) or "Input/output error" in text
     if full or (short and not has_room(path / DATA_FILE)):
-        return DiskFull(
-            f"disk full while writing to {path} ({free_bytes(path) >> 20} MiB free); "
-            "nothing was committed",
-            hint="theta gc --dry-run",
-        )
+        return disk_full(path)
     if isinstance(error, lmdb.ReadersFullError):
         return Locked(f"too many readers of {path}", hint="close some, then retry")
     if isinstance(error, lmdb.MapFullError | lmdb.MemoryError):
@@ -284,8 +322,17 @@ def translate(error: lmdb.Error, path: Path) -> ThetaError:
     return IntegrityError(f"{path}: {text}", hint="theta fsck")
 
 
+def disk_full(path: Path) -> DiskFull:
+    """Return the error of a full disk under a folder."""
+    return DiskFull(
+        f"disk full while writing to {path} ({free_bytes(path) >> 20} MiB free); "
+        "nothing was committed",
+        hint="theta gc --dry-run",
+    )
+
+
 _REGISTRY: dict[str, Environment] = {}
-_REGISTRY_LOCK = threading.RLock()
+_REGISTRY_LOCK = OwnLock()
 
 
 def _key(path: Path) -> str:
@@ -308,8 +355,7 @@ def open_environment(
         environment = _REGISTRY.get(_key(path))
         if environment is None:
             environment = Environment(path, tables, map_bytes, readonly, create)
-            with environment._translated():  # noqa: SLF001 - the constructor of this file
-                environment._environment()  # noqa: SLF001
+            environment._environment()  # noqa: SLF001 - the constructor of this file
             _REGISTRY[_key(path)] = environment
         environment._users += 1  # noqa: SLF001
         return environment

@@ -7,6 +7,8 @@ not even between processes of one host), and durable folder entries. Must not kn
 import math
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from theta_store.errors import NetworkFileSystem
@@ -64,6 +66,41 @@ def check_local(folder: Path) -> None:
             "nothing was written; the store may lie on a local disk instead",
             hint="theta init --store DIR",
         )
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process says this of a folder; it leaves no file there."""
+    try:
+        import fcntl
+    except ImportError:  # Windows cannot lock a folder
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def reserve(file: Path, size: int) -> None:
+    """Give a file that is empty or not there its bytes; on a full disk it is not made.
+
+    A map of a file whose bytes are not on the disk yet kills the process when the disk is full.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        if not os.fstat(descriptor).st_size:
+            os.posix_fallocate(descriptor, 0, size)
+    except OSError:
+        # What is left of it is empty, or sparse.
+        file.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:

@@ -23,6 +23,8 @@ BRANCH, LEAF, OVERFLOW = 1, 2, 4
 BIG, TABLE = 1, 2
 INTEGER_KEYS = 8
 PAGE_SIZES = frozenset(1 << bits for bits in range(9, 16))
+# A file that is shorter than two pages, meta pages both, was never finished.
+HEAD_BYTES = 2 * 4096
 TRIES = 40
 PAUSE_SECONDS = 0.0025
 

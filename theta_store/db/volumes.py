@@ -8,7 +8,6 @@ mistaken for a newer one. Files of LMDB never shrink; a folder does, when a volu
 """
 
 import shutil
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from theta_store.db.environment import DATA_FILE, Environment, open_environment
 from theta_store.db.filesystem import sync_folder
 from theta_store.errors import IntegrityError, MissingObject
+from theta_store.locks import OwnLock
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -69,6 +69,10 @@ class Volume:
                 writer.put("", b"tick", b"")
                 writer.delete("", b"tick")
 
+    def cut_off(self) -> None:
+        """Drop what a killed process left behind the last page."""
+        self._environment.cut_off()
+
     def keys(self) -> list[bytes]:
         """Return every key, without touching payload pages."""
         with self._environment.read() as reader:
@@ -101,11 +105,19 @@ class Volumes:
         self.readonly = readonly
         self._open: dict[int, Volume] = {}
         self._unlinked: list[Volume] = []
-        self._lock = threading.RLock()
+        self._lock = OwnLock()
 
     def numbers(self) -> list[int]:
         """Return the numbers of the volumes on disk."""
         return sorted(int(path.parent.name, 16) for path in self.folder.glob(f"*/{DATA_FILE}"))
+
+    def has(self, number: int) -> bool:
+        """Say whether a volume is on disk."""
+        return (self.path(number) / DATA_FILE).exists()
+
+    def file_bytes(self, number: int) -> int:
+        """Return the size of a volume's file, whatever its state."""
+        return (self.path(number) / DATA_FILE).stat().st_size
 
     def get(self, number: int) -> Volume:
         """Open a volume; one that is gone is a `MissingObject`."""
@@ -129,12 +141,18 @@ class Volumes:
         folder = self.path(number)
         folder.mkdir()
         claim = _claim_file(folder)
-        claim.acquire(blocking=False)
-        with self._lock:
-            volume = Volume(number, folder, readonly=False, create=True)
-            self._open[number] = volume
-        sync_folder(folder)
-        sync_folder(self.folder)
+        try:
+            claim.acquire(blocking=False)
+            with self._lock:
+                volume = Volume(number, folder, readonly=False, create=True)
+                self._open[number] = volume
+            sync_folder(folder)
+            sync_folder(self.folder)
+        except BaseException:
+            # On a full disk: a file of it that is cut short would look like damage.
+            claim.release()
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return volume, claim
 
     def claim(self, number: int) -> "FileLock | None":
@@ -146,7 +164,7 @@ class Volumes:
             # filelock's Timeout is a TimeoutError. It makes the folder, and does not expect that gc
             # takes it away again before it has looked.
             return None
-        if not (self.path(number) / DATA_FILE).exists():
+        if not self.has(number):
             lock.release()
             return None
         return lock

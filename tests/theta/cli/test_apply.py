@@ -181,3 +181,15 @@ def test_gc_leaves_what_undo_and_redo_need(shell: Shell, base: dict[str, torch.T
         shell(verb)
         assert (shell.folder / "m.safetensors").read_bytes() == data
     assert shell("fsck", "--json").json["ok"]
+
+
+@pytest.mark.parametrize("words", [["--dry-run"], []])
+def test_an_adapter_with_nan_is_refused_before_anything_is_done(
+    shell: Shell, base: dict[str, torch.Tensor], words: list[str]
+) -> None:
+    tensors = adapter()
+    next(iter(tensors.values()))[0, 0] = float("nan")
+    write(shell.folder / "lora", tensors, r=RANK)
+    data = (shell.folder / "m.safetensors").read_bytes()
+    assert "NaN" in shell("apply", "lora", *words, code=2).err
+    assert (shell.folder / "m.safetensors").read_bytes() == data

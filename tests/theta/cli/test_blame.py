@@ -1,5 +1,7 @@
 """``theta blame``: which commit gave each parameter its value, and how."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -112,3 +114,20 @@ def test_a_long_history_is_walked(model: Shell) -> None:
         model.commit(f"step {step}", **values)
         last[name] = f"step {step}"
     assert {name: subject for name, (subject, _) in _blamed(model).items()} == last
+
+
+def test_a_sharded_model_is_named_by_its_folder_or_a_shard(shell: Shell) -> None:
+    shard = "model-00001-of-00001.safetensors"
+    shell.save(f"llm/{shard}", x=1)
+    index = {"metadata": {}, "weight_map": {"x": shard}}
+    (shell.folder / "llm" / "model.safetensors.index.json").write_text(json.dumps(index))
+    shell("add", "llm")
+    shell.commit("first")
+    for name in ("llm", f"llm/{shard}", "llm/model.safetensors.index.json", "HEAD:llm"):
+        assert _blamed(shell, f"{name}::x") == {"x": ("first", None)}
+    # What is a revision stays one.
+    shell("branch", "llm")
+    shell.save(f"llm/{shard}", x=2)
+    shell.commit("second")
+    assert _blamed(shell, "llm::x") == {"x": ("first", None)}
+    shell("blame", "nothing::x", code=4)

@@ -147,7 +147,7 @@ def test_a_dry_run_changes_nothing(model: Shell) -> None:
     branch(model, "rte", "main", a=9, b=3)
     model.commit("ours", a=3, b=2)
     answer = model("cherry-pick", "rte", "--dry-run")
-    assert "1 name changed only by rte: taken" in answer.out
+    assert "1 parameter changed only by rte: taken" in answer.out
     assert "1 name changed by both: task-arithmetic" in answer.out
     scaled = model("cherry-pick", "rte", "--dry-run", "--scale", "2", "--json").json
     assert [r["name"] for r in scaled["resolved"]] == ["a", "b"]

@@ -44,7 +44,7 @@ MOVES = [
     ("checkout -b third", "would be on third at"),
     ("reset other", "would be on main at"),
     ("reset --hard other", "would write m.safetensors\n"),
-    ("cherry-pick other", "2 names changed only by other: taken"),
+    ("cherry-pick other", "1 parameter and 1 file changed only by other: taken"),
 ]
 OTHERS = [
     ("rm m.safetensors", "would untrack m.safetensors\n"),
@@ -188,3 +188,20 @@ def test_rm_delete_spares_a_file_that_was_untracked_and_changed(model: Shell) ->
     model.save(a=9, b=9)
     model("rm", "--delete", "m.safetensors", code=9)
     assert model.load() == {"a": 9, "b": 9}
+
+
+def test_a_dry_run_counts_the_parameters_of_a_model_taken_whole(model: Shell) -> None:
+    model("switch", "-c", "other")
+    model.commit("theirs", a=5, b=6)
+    (model.folder / "note.txt").write_text("x")
+    model("add", "note.txt")
+    model.commit("a note")
+    model("switch", "main")
+    (model.folder / "own.txt").write_text("x")
+    model("add", "own.txt")
+    model.commit("ours")
+    told = "2 parameters and 1 file changed only by other: taken\n"
+    assert model("merge", "other", "--dry-run").out == told
+    model("switch", "other")
+    told = model("revert", "HEAD~1", "--dry-run").out
+    assert told.startswith("2 parameters changed only by ")

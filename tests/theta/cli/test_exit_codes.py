@@ -1,6 +1,7 @@
 """Every documented exit code, met through the real command line."""
 
 import contextlib
+import io
 import json
 import os
 import pickle
@@ -20,12 +21,15 @@ import pytest
 import typer
 
 from tests.theta.cli.conftest import Answer, Shell
+from theta.cli.commit import _edited
+from theta.cli.terminal import Terminal
 from theta_store.errors import (
     HashMismatch,
     IntegrityError,
     MissingObject,
     RemoteError,
     ThetaError,
+    UsageError,
 )
 
 THETA = (sys.executable, "-m", "theta")
@@ -132,6 +136,33 @@ def test_2_an_unknown_verb_is_answered_with_a_guess(model: Shell) -> None:
     error = _error(model("lgo", "--json", code=2))
     assert (error["kind"], "'log'" in error["message"]) == ("usage", True)
     assert error["hint"] == "theta --help"
+
+
+def test_2_a_verb_that_is_like_no_other_is_not_guessed(model: Shell) -> None:
+    assert "Did you mean" not in model("bundle", code=2).err
+
+
+@pytest.mark.parametrize("words", ["--color blue log", "log --color=blue", "log --color blue"])
+def test_2_a_colour_is_asked_for_by_one_of_three_words(model: Shell, words: str) -> None:
+    assert "auto, always, never" in model(*words.split(), code=2).err
+    assert _error(model(*words.split(), "--json", code=2))["kind"] == "usage"
+
+
+def test_help_is_also_a_word(model: Shell) -> None:
+    assert model("help", "log").out == model("log", "--help").out
+    assert model("help").out == model("--help").out
+    model("help", "lgo", code=2)
+
+
+@pytest.mark.parametrize(("editor", "code"), [("no-such-editor", 127), ("false", 1)])
+def test_2_an_editor_that_fails_commits_nothing(editor: str, code: int) -> None:
+    class Tty(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal(env={"EDITOR": editor}, stdin=Tty(), stderr=Tty())
+    with pytest.raises(UsageError, match=f"'{editor}' ended with {code}; nothing was committed"):
+        _edited(terminal)
 
 
 def test_2_a_wrong_option_points_to_the_help_of_its_verb(model: Shell) -> None:

@@ -150,6 +150,21 @@ def test_bad_numbers_are_refused(run: Shell) -> None:
         run("gc", *words, code=2)
 
 
+def test_a_metric_that_no_commit_has_is_refused(run: Shell) -> None:
+    for words in (["--keep-best", "lss:2"], ["--keep-last", "1", "--keep-best", "lss:2"]):
+        for more in (["--dry-run"], []):
+            told = run("gc", *words, *more, code=4).err
+            assert "no commit has the metric 'lss'" in told
+            assert "did you mean loss?" in told
+    assert "theta log" in run("gc", "--keep-best", "accuracy:1", code=4).err
+    with run.repo() as repo:
+        assert not repo.store.expired()
+
+
+def test_a_repository_without_commits_has_no_metric_to_miss(shell: Shell) -> None:
+    assert shell("gc", "--keep-best", "loss:2", "--json").json["expired"] == []
+
+
 def test_from_python(run: Shell) -> None:
     with run.repo() as repo:
         keep = theta.keep.last(1) | theta.keep.best("loss", 1)

@@ -1,6 +1,7 @@
 """``theta log``: which commits are shown, counted and drawn, and metrics as columns."""
 
 import json
+import re
 
 import pytest
 
@@ -121,3 +122,53 @@ def test_json_is_one_object(history: Shell) -> None:
     answer = json.loads(history("log", "--json", "-n", "1").out)
     assert answer["schema"] == "theta.log/1"
     assert len(answer["commits"][0]["parents"]) == 2
+
+
+def test_json_has_no_nan(shell: Shell) -> None:
+    shell.save(a=1)
+    shell("add", "m.safetensors")
+    shell.commit("one", "--metric", "loss=nan", "--metric", "acc=0.5")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    for verb in ("log", "show"):
+        answer = json.loads(shell(verb, "--json").out, parse_constant=refuse)
+        commit = answer["commits"][0] if verb == "log" else answer
+        assert commit["metrics"] == {"loss": None, "acc": 0.5}
+
+
+def test_one_name_is_a_list_of_one(history: Shell) -> None:
+    with history.repo() as repo:
+        assert list(repo.log("main")) == list(repo.log(["main"]))
+        assert list(repo.log("main", touching="enc.w")) == list(repo.log(touching=["enc.w"]))
+        assert list(repo.log(paths="m.safetensors")) == list(repo.log(paths=["m.safetensors"]))
+
+
+def test_all_is_every_branch_and_tag(history: Shell) -> None:
+    history("switch", "-c", "aside", "HEAD~1")
+    history.commit("on a branch", enc__w=9, enc__b=9, head__w=9)
+    history("tag", "kept")
+    history("switch", "main")
+    history("branch", "-D", "aside")
+    assert "on a branch" not in _subjects(history)
+    assert set(_subjects(history, "--all")) == {*_subjects(history), "on a branch"}
+    rows = history("log", "--all", "--graph").out.splitlines()
+    assert sum("*" in row for row in rows) == 7
+    assert any("(kept)" in row for row in rows)
+
+
+def test_all_of_an_empty_repository_has_no_commit(shell: Shell) -> None:
+    assert "no commit yet" in shell("log", "--all", code=4).err
+
+
+def test_lines_to_commits_that_were_not_asked_for_go_on(history: Shell) -> None:
+    def drawn(*words: str) -> list[str]:
+        rows = history("log", "--graph", *words).out.splitlines()
+        return [re.match(r"[*|/\\ ]*", row)[0].rstrip() for row in rows]  # type: ignore[index]
+
+    whole = drawn()
+    assert whole == ["*", "|\\", "* |", "* |", "* |", "| *", "|/", "*"]
+    # As many rows as fit are the same, whatever is cut off below.
+    for count, rows in ((1, 2), (2, 3), (3, 4), (4, 5), (5, 7)):
+        assert drawn("-n", str(count)) == whole[:rows]

@@ -228,3 +228,29 @@ def test_an_answer_leaves_what_merges_exactly_alone(shell: Shell) -> None:
         assert not decided.left
         how = {d.conflict.name: d.strategy.id for d in decided.decisions}
         assert how["embed.weight"] == "rows"
+
+
+def test_the_heading_counts_what_is_open_and_names_some(fork: Shell) -> None:
+    said = _talk(fork, "q").said.partition("θ ")[0]
+    assert "  avg) average: " in said
+    assert f"{len(NAMES) + 1} conflicts: " in said.splitlines()[-1]
+    assert "gone" in said.splitlines()[-1]
+    assert said.splitlines()[-1].endswith(" … (? explains)") == (len(NAMES) + 1 > 4)
+
+
+def test_what_settles_no_plain_file_is_not_offered_for_one(shell: Shell) -> None:
+    note = shell.folder / "note.bin"
+    note.write_bytes(b"\0 base")
+    shell("add", "note.bin")
+    shell.commit("first")
+    shell("switch", "-c", "rte")
+    note.write_bytes(b"\0 theirs")
+    shell.commit("theirs")
+    shell("switch", "main")
+    note.write_bytes(b"\0 ours")
+    shell.commit("ours")
+    said = _talk(shell, "q").said
+    assert "tt) take_their" in said
+    assert "tu) take_us" in said
+    assert "avg)" not in said
+    assert "1 conflict: note.bin" in said

@@ -214,3 +214,26 @@ def test_undo_of_a_redo_brings_back_what_force_overwrote(two: Shell) -> None:
     for verb, value in [("undo", 5), ("redo", 10), ("undo", 5), ("redo", 10), ("undo", 5)]:
         two(verb)
         assert two.load()["a"] == value
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
+def test_who_may_read_a_file_may_read_its_other_versions_and_nobody_else(
+    model: Shell, mode: int
+) -> None:
+    path = model.folder / "m.safetensors"
+    model.commit("second", a=3)
+    path.chmod(mode)
+    model("switch", "--detach", "HEAD~1")
+    assert path.stat().st_mode & 0o777 == mode
+
+
+def test_a_private_script_stays_private(shell: Shell) -> None:
+    path = shell.folder / "run.sh"
+    path.write_text("one")
+    path.chmod(0o700)
+    shell("add", "run.sh")
+    shell.commit("first")
+    path.write_text("two")
+    shell("restore", "run.sh")
+    assert path.read_text() == "one"
+    assert path.stat().st_mode & 0o777 == 0o700
