@@ -8,7 +8,8 @@ were given up: the walk ends above it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from theta.checkpoint import named_leaves
 from theta.diff import flatten_tree
@@ -18,8 +19,7 @@ from theta_store.records import Commit, TreeEntry
 from theta_store.store import Store
 
 
-@dataclass(frozen=True)
-class Blame:
+class Blame(msgspec.Struct, frozen=True):
     """A parameter, and the commit that gave it its value.
 
     ``at_least``: a parent's files were given up, and it may have had the value already.

@@ -7,8 +7,9 @@ rank; rows are fingerprinted some at a time.
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from theta_store.dtypes import DType, dtype
 from theta_store.records import Tensor
@@ -25,8 +26,7 @@ ROW_BYTES = 1 << 20
 SAME_SUM = 1e-9
 
 
-@dataclass(frozen=True)
-class Leaf:
+class Leaf(msgspec.Struct, frozen=True):
     """One parameter of a side: its record, and how its plain bytes are read."""
 
     tensor: Tensor
@@ -54,8 +54,7 @@ class Leaf:
         return out
 
 
-@dataclass(frozen=True)
-class Examined:
+class Examined(msgspec.Struct, frozen=True):
     """What is known of a change; no distance where the shapes or kinds of dtype do not match."""
 
     distance: "Distance | None"

@@ -6,7 +6,8 @@ parallel, a chunk at a time.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from theta.checkpoint import named_leaves
 from theta.progress import Progress
@@ -61,8 +62,7 @@ def _can_be_bad(row: DType) -> bool:
     return row.kind in {"float", "complex"}
 
 
-@dataclass
-class _Scan:
+class _Scan(msgspec.Struct):
     """Takes a tensor's bytes as they come; setting ``bad`` from several threads is harmless."""
 
     row: DType

@@ -5,7 +5,8 @@ spelled, refs, or the terminal.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from theta.diff import FileChange, diff_params, diff_trees
 from theta.params import find
@@ -14,8 +15,7 @@ from theta_store.records import Checkpoint, Commit, TreeEntry
 from theta_store.store import Store
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True):
     """Tests for files and for names of parameters; one that is None takes all."""
 
     file: Callable[[str, TreeEntry], bool] | None = None

@@ -8,8 +8,9 @@ last one may be shorter. A 0-d tensor is one chunk, an empty one has none.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 from theta_store.dtypes import DType, dtype
 from theta_store.errors import IntegrityError
@@ -39,8 +40,7 @@ def chunk_bytes(row: DType, shape: tuple[int, ...]) -> int:
     return CHUNK_BYTES // unit * unit
 
 
-@dataclass(frozen=True, slots=True)
-class Cuts:
+class Cuts(msgspec.Struct, frozen=True):
     """Where ``total`` plain bytes are cut: every ``step`` bytes; nothing is listed."""
 
     total: int

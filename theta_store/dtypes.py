@@ -7,17 +7,17 @@ The table is part of format version 1; a new dtype needs a new format version.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
+
+import msgspec
 
 from theta_store.errors import InvalidName, UsageError
 
 Kind = Literal["bool", "int", "uint", "float", "complex", "block", "opaque"]
 
 
-@dataclass(frozen=True, slots=True)
-class DType:
+class DType(msgspec.Struct, frozen=True):
     """One row of the table: ``block`` elements take ``nbytes`` bytes.
 
     ``width`` is the bytes of one machine word inside an element: what a byte swap turns round and

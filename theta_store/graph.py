@@ -8,7 +8,8 @@ chunk below, and what the forms of those chunks need.
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+
+import msgspec
 
 from theta_store.db import Reader
 from theta_store.forms import Form
@@ -17,18 +18,17 @@ from theta_store.objects import find_form, find_record, forms, need_chunks
 from theta_store.records import Blob, Commit, Record, Tensor, references
 
 
-@dataclass
-class Reached:
+class Reached(msgspec.Struct):
     """What a walk has met so far; ``missing`` holds ids that are named but not in the store.
 
     ``kept`` are tensors' records that a form needs a part of: they stay, and what is below them was
     not walked.
     """
 
-    records: set[RecordId] = field(default_factory=set)
-    kept: set[RecordId] = field(default_factory=set)
-    chunks: set[ChunkId] = field(default_factory=set)
-    missing: set[bytes] = field(default_factory=set)
+    records: set[RecordId] = msgspec.field(default_factory=set)
+    kept: set[RecordId] = msgspec.field(default_factory=set)
+    chunks: set[ChunkId] = msgspec.field(default_factory=set)
+    missing: set[bytes] = msgspec.field(default_factory=set)
 
 
 def reach(

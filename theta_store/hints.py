@@ -4,13 +4,12 @@ Owns the kinds of hint. A hint is never trusted: it says what to try, and the fo
 verified against the tensor's own bytes. Must not know how predictions are computed.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from theta_store.ids import TensorId
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
+class Base(msgspec.Struct, frozen=True):
     """An older state of the tensor, or its twin in another dtype or with other rows.
 
     ``discover`` off: the caller knows that nothing simpler than a difference leads from it.
@@ -20,16 +19,14 @@ class Base:
     discover: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Sum:
+class Sum(msgspec.Struct, frozen=True):
     """Σ cᵢ · tensorᵢ by the formula ``weighted-sum``, as a linear merge computes it."""
 
     tensors: tuple[TensorId, ...]
     coefficients: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Adapter:
+class Adapter(msgspec.Struct, frozen=True):
     """base + left · right: a low-rank update whose factors are in the store, float32."""
 
     base: TensorId

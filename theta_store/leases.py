@@ -9,7 +9,6 @@ being read. gc takes the rows of the dead away.
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,8 +30,7 @@ class LeaseRow(msgspec.Struct, frozen=True, array_like=True):
     pid: int
 
 
-@dataclass(frozen=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True):
     """A lease held by this process."""
 
     name: str

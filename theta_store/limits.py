@@ -5,7 +5,8 @@ shares are used for beyond their names. No share can be seen in an id or in a st
 """
 
 import os
-from dataclasses import dataclass, field
+
+import msgspec
 
 MEMORY = 400_000_000
 JOB_BYTES = 1 << 20
@@ -19,14 +20,13 @@ def default_threads() -> int:
     return os.cpu_count() or 1
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """``threads`` work at once; ``memory`` bytes may be in flight.
 
     What is left of ``memory`` beside the shares is for the threads' scratch and the interpreter.
     """
 
-    threads: int = field(default_factory=default_threads)
+    threads: int = msgspec.field(default_factory=default_threads)
     memory: int = MEMORY
 
     @property

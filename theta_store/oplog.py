@@ -14,9 +14,9 @@ stand after it, so neither has to search:
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 import msgspec
+from msgspec.structs import replace
 
 from theta_store.db import Reader, Table, Writer
 from theta_store.errors import MalformedRecord, NotFound
@@ -28,8 +28,7 @@ ROW_VERSION = 1
 KEY_BYTES = 8
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(msgspec.Struct, frozen=True):
     """One atomic change; ``time`` is microseconds since 1970 in UTC, set by the log when 0.
 
     ``wrote`` says that the workspace's files followed HEAD, so that undo takes them back as well;

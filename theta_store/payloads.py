@@ -7,7 +7,6 @@ volume while its newest payload has no index rows yet. Must not know codecs nor 
 import queue
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -38,11 +37,10 @@ class Payload(msgspec.Struct, frozen=True, gc=False):
     data: bytes
 
 
-@dataclass
-class _Barrier:
+class _Barrier(msgspec.Struct):
     """A point in the queue that the flushing thread waits for."""
 
-    reached: threading.Event = field(default_factory=threading.Event)
+    reached: threading.Event = msgspec.field(default_factory=threading.Event)
 
 
 class PayloadWriter:

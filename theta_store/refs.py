@@ -7,8 +7,9 @@ A value is one tag byte, then a commit's id (0) or the full name of another ref 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from theta_store.db import Reader, Table, Writer
 from theta_store.errors import IntegrityError, RefMoved
@@ -22,8 +23,7 @@ TAGS = "refs/tags/"
 Target: TypeAlias = CommitId | str
 
 
-@dataclass(frozen=True, slots=True)
-class RefChange:
+class RefChange(msgspec.Struct, frozen=True):
     """One ref's move from ``old`` to ``new``; None means that the ref does not exist."""
 
     name: str
@@ -35,8 +35,7 @@ class RefChange:
         return RefChange(self.name, self.new, self.old)
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """Where HEAD is: on a branch (its full name), or detached; ``commit`` is None when unborn."""
 
     branch: str | None

@@ -10,7 +10,6 @@ operation. A failure anywhere leaves only garbage.
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -441,8 +440,7 @@ class Session:
         return record if isinstance(record, Tensor) else None
 
 
-@dataclass(frozen=True)
-class _Hinted:
+class _Hinted(msgspec.Struct, frozen=True):
     """What hints say of the tensors of one call."""
 
     session: Session

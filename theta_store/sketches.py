@@ -11,8 +11,8 @@ relative does not check its seal: nothing that is found here is trusted.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
+import msgspec
 from blake3 import blake3
 
 from theta_store.db import Reader, Table, Writer
@@ -30,12 +30,11 @@ MOST = 4096
 _VALUE_BYTES = SEAL_BYTES + 1 + SKETCH_BYTES
 
 
-@dataclass
-class Relatives:
+class Relatives(msgspec.Struct):
     """Stored tensors of one dtype and shape, in the order of their ids, and their sketches."""
 
-    ids: list[TensorId] = field(default_factory=list)
-    sketches: list[bytes] = field(default_factory=list)
+    ids: list[TensorId] = msgspec.field(default_factory=list)
+    sketches: list[bytes] = msgspec.field(default_factory=list)
 
 
 def kind_key(dtype: str, shape: tuple[int, ...]) -> bytes:

@@ -8,11 +8,12 @@ import importlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import msgspec
 
 from theta_store import expiries, oplog
 from theta_store.chunking import ranges_of
@@ -134,8 +135,7 @@ _LATER = {
 R = TypeVar("R", Tensor, Params, Checkpoint, Blob, Tree, Commit)
 
 
-@dataclass(frozen=True)
-class Sizes:
+class Sizes(msgspec.Struct, frozen=True):
     """Bytes of a store: of forms and records, of the plain chunks, and of the files on disk."""
 
     stored_bytes: int
@@ -145,8 +145,7 @@ class Sizes:
     records: int
 
 
-@dataclass(frozen=True)
-class Refs:
+class Refs(msgspec.Struct, frozen=True):
     """Read access to branches, tags and HEAD."""
 
     _meta: Meta

@@ -9,8 +9,9 @@ import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+
+import msgspec
 
 from theta_store.chunking import BATCH_BYTES, BATCH_PIECES, split, split_bytes
 from theta_store.clock import UNTIMED, Clock
@@ -97,8 +98,7 @@ class Stored(NamedTuple):
 Run = tuple[ByteSource, int]
 
 
-@dataclass(slots=True)
-class _Assembly:
+class _Assembly(msgspec.Struct):
     """A tensor or blob on its way: chunk ids arrive piece by piece."""
 
     name: str
@@ -108,10 +108,10 @@ class _Assembly:
     run: Run | None = None
     descent: Descent | None = None
     sampler: "Sampler | None" = None
-    ids: list[ChunkId] = field(default_factory=list)
-    checks: list[tuple[int, int]] = field(default_factory=list)
+    ids: list[ChunkId] = msgspec.field(default_factory=list)
+    checks: list[tuple[int, int]] = msgspec.field(default_factory=list)
     _derivations: "Sequence[Derivation] | None" = None
-    _deriving: threading.Lock = field(default_factory=threading.Lock)
+    _deriving: threading.Lock = msgspec.field(default_factory=threading.Lock)
 
     @property
     def complete(self) -> bool:

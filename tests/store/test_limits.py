@@ -2,13 +2,14 @@
 
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from tests.store.sources import BytesSource, noise, publish, put_commit, tree_of_tensor
 from tests.store.updates import source, sparse, trained, weights

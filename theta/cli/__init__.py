@@ -5,6 +5,7 @@ know what any verb does. Only the module of the verb that is asked for is import
 """
 
 import copy
+import errno
 import importlib
 import os
 import sys
@@ -20,7 +21,7 @@ from typer._click.core import Context, Parameter
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from theta.cli.terminal import Terminal
-from theta_store.errors import ResourceError, ThetaError, UsageError
+from theta_store.errors import DiskFull, ResourceError, ThetaError, UsageError
 
 VERBS = {
     "init": "init",
@@ -263,6 +264,10 @@ def _fail(terminal: Terminal, error: Exception, verb: str | None) -> int:
             return _say(terminal, "usage", text, hint, 2)
         case ThetaError():
             return _say(terminal, error.kind, error.message, error.hint, error.exit_code)
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            where = f" for {error.filename}" if error.filename else ""
+            text = f"no space is left{where}"
+            return _say(terminal, DiskFull.kind, text, "theta gc --dry-run", DiskFull.exit_code)
         case OSError():
             text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             return _say(terminal, ResourceError.kind, text, None, ResourceError.exit_code)

@@ -57,7 +57,11 @@ def commit(
     meta: Annotated[list[str] | None, typer.Option(help="KEY=TEXT, repeatable.")] = None,
     author: Annotated[str | None, typer.Option(help='"Name <mail>".')] = None,
     rehash: Annotated[
-        bool, typer.Option("--rehash", help="Read every file, whatever its times say.")
+        bool,
+        typer.Option(
+            "--rehash",
+            help="Read every file, whatever its times say, and mend what is damaged in the store.",
+        ),
     ] = False,
     timings: Annotated[
         bool, typer.Option("--timings", help="Say where the time went, stage by stage.")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -22,7 +23,10 @@ from theta.workspace import Entries
 from theta_store.errors import GuardFailed, IntegrityError, NothingToCommit, UsageError
 from theta_store.ids import BlobId, CommitId, TreeId
 from theta_store.records import Commit
-from theta_store.store import HEAD, Operation, RefChange, Session
+from theta_store.store import HEAD, Operation, RefChange
+
+if TYPE_CHECKING:
+    from theta_store.store import Session
 
 SHOWN = 5
 
@@ -55,9 +59,11 @@ class Committing(Contents):
         for guard in details.guards:
             check_guard(guard)
         paths = listed(paths)
+        if details.is_plain and not paths:
+            self._check_seen()
         read = self._reader(paths, cwd or self.root, details, progress)
 
-        def work(session: Session) -> Committed:
+        def work(session: "Session") -> Committed:
             place = self._place(details.branch)
             if details.rehash:
                 self._mend_head(session, place, progress)
@@ -80,7 +86,16 @@ class Committing(Contents):
         done = self._retried(work, watch, verify=details.rehash)
         return replace(done, timings=watch.finish())
 
-    def _mend_head(self, session: Session, place: Place, progress: Progress) -> None:
+    def _check_seen(self) -> None:
+        """Refuse to commit what is known to be as HEAD has it, before a session is opened."""
+        self.store.check_writable()
+        place = self._place(None)
+        if place.tip is None or pending.load(self.private / MERGE_FILE) is not None:
+            return
+        if self.workspace.is_as(self.entries(place.tip)):
+            raise _unchanged(place)
+
+    def _mend_head(self, session: "Session", place: Place, progress: Progress) -> None:
         """Where HEAD cannot be walked, store what the tracked files are before it is looked at.
 
         If that is what HEAD has, it can be walked again.
@@ -95,7 +110,7 @@ class Committing(Contents):
 
     def _check_guards(
         self,
-        session: Session,
+        session: "Session",
         before: Entries,
         entries: Entries,
         details: Details,
@@ -114,7 +129,7 @@ class Committing(Contents):
 
     def _commit(
         self,
-        session: Session,
+        session: "Session",
         place: Place,
         content: Content,
         message: str,
@@ -161,8 +176,7 @@ class Committing(Contents):
         if place.tip is None and not content.entries:
             raise NothingToCommit("nothing to commit: no file is tracked", hint="theta add PATH")
         if place.tip is not None and tree == self.store.commit(place.tip).tree:
-            same = f"nothing to commit: every file is as {place.label} has it"
-            raise NothingToCommit("; ".join((same, *told)))
+            raise _unchanged(place, told)
 
     def _parents(
         self, place: Place, details: Details, waiting: Pending | None
@@ -178,7 +192,12 @@ class Committing(Contents):
         return () if place.tip is None else (place.tip,)
 
 
-def _told_of_mending(session: Session) -> tuple[str, ...]:
+def _unchanged(place: Place, told: Sequence[str] = ()) -> NothingToCommit:
+    same = f"nothing to commit: every file is as {place.label} has it"
+    return NothingToCommit("; ".join((same, *told)))
+
+
+def _told_of_mending(session: "Session") -> tuple[str, ...]:
     """Say what the store had and could not read, if anything."""
     if not session.mended:
         return ()

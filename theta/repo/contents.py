@@ -6,6 +6,7 @@ Owns where a commit goes and which files it gets. Must not write records of comm
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,7 +19,10 @@ from theta.workspace import Entries, Present
 from theta.workspace import tracking as tracked
 from theta_store.errors import UnknownFile, UsageError
 from theta_store.ids import CommitId
-from theta_store.store import BRANCHES, HEAD, Session
+from theta_store.store import BRANCHES, HEAD
+
+if TYPE_CHECKING:
+    from theta_store.store import Session
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -48,7 +52,7 @@ class Content(msgspec.Struct, frozen=True):
     named: frozenset[str] = frozenset()
 
 
-Read = Callable[[Session, Place, Entries], Content]
+Read = Callable[["Session", Place, Entries], Content]
 
 
 class Contents(Opened):
@@ -80,7 +84,7 @@ class Contents(Opened):
 
     def _tracked(
         self,
-        session: Session,
+        session: "Session",
         place: Place,
         before: Entries,
         wanted: Sequence[str],
@@ -103,7 +107,7 @@ class Contents(Opened):
         return Content(overlaid(rest, chosen), present)
 
     def _named(
-        self, session: Session, before: Entries, source: Path, name: str, progress: Progress
+        self, session: "Session", before: Entries, source: Path, name: str, progress: Progress
     ) -> Content:
         """Return the parent's files with those of ``source`` in the place of ``name``."""
         above = [path for path in before if name.startswith(path + "/")]

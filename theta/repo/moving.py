@@ -245,7 +245,7 @@ class Moving(Opened):
                 session.publish(operation, commits=[saved] if saved else ())
             return tuple(written)
 
-        return Moved(step.to, self._retried(work))
+        return Moved(step.to, self._retried(work, discards=force))
 
     def _left(self, *, force: bool) -> "Entries":
         """Return the files that HEAD leaves.

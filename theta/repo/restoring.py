@@ -76,7 +76,7 @@ class Restoring(Opened):
         if dry_run:
             todo = plan(self.store.hashing())
             return Restored(todo.parts, todo.params, undoable=bool(todo.lost))
-        restored = self._retried(work)
+        restored = self._retried(work, discards=True)
         tracking = self.workspace.tracking
         self.workspace.set_tracking(tracked.returned(tracking, chosen))
         return restored

@@ -18,17 +18,18 @@ from theta.revision import MIN_HEX
 from theta_store.errors import NotFound, UnknownRevision, UsageError
 from theta_store.ids import CommitId, RecordId, hex_id, short
 from theta_store.records import TreeEntry
-from theta_store.store import HEAD, Operation, RefChange, Session, Store
+from theta_store.store import HEAD, Operation, RefChange, Store
 
 if TYPE_CHECKING:
     from theta.merge import Account, Note
+    from theta_store.store import Session
 
 Kind = Literal["fisher", "gram"]
 KINDS: tuple[Kind, ...] = ("fisher", "gram")
 STATISTICS = "refs/stats/"
 SHOWN = 5
 
-Make = Callable[[Session, str], "tuple[TreeEntry, Note]"]
+Make = Callable[["Session", str], "tuple[TreeEntry, Note]"]
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -44,7 +45,7 @@ class Statistics(msgspec.Struct, frozen=True):
     """The statistics of a repository; every change is one operation, which undo takes back."""
 
     repo: Opened
-    retried: Callable[[Callable[[Session], CommitId]], CommitId]
+    retried: Callable[[Callable[["Session"], CommitId]], CommitId]
 
     def add(
         self,
@@ -65,7 +66,7 @@ class Statistics(msgspec.Struct, frozen=True):
         if examples < 1:
             raise UsageError(f"--examples {examples}: at least one is expected")
 
-        def make(session: Session, path: str) -> "tuple[TreeEntry, Note]":
+        def make(session: "Session", path: str) -> "tuple[TreeEntry, Note]":
             taken = self.repo.workspace.take_as(source, path, session, {}, progress)
             entry = taken.entries.get(path)
             if entry is None or entry.kind != "checkpoint":
@@ -93,7 +94,7 @@ class Statistics(msgspec.Struct, frozen=True):
 
         made = compute(kind, model, loader, **options)
 
-        def make(session: Session, path: str) -> "tuple[TreeEntry, Note]":
+        def make(session: "Session", path: str) -> "tuple[TreeEntry, Note]":
             from theta_store.array_source import ArraySource
 
             sources = {name: ArraySource.of(values) for name, values in made.values.items()}
@@ -162,7 +163,7 @@ class Statistics(msgspec.Struct, frozen=True):
             raise UsageError(f"{path} is a plain file; it has no parameters")
         old = self.repo.store.refs.get(ref_of(kind, commit))
 
-        def work(session: Session) -> CommitId:
+        def work(session: "Session") -> CommitId:
             entry, note = make(session, path)
             entries, notes = {path: entry}, {path: note}
             if old is not None:
@@ -200,7 +201,7 @@ class Statistics(msgspec.Struct, frozen=True):
 
     def _note(
         self,
-        session: Session,
+        session: "Session",
         entry: TreeEntry,
         kind: str,
         examples: int,
@@ -236,7 +237,7 @@ def statistics_of(
 
 
 def put_sums(
-    store: Store, session: Session, read: Mapping[str, Sequence[CommitId | None]]
+    store: Store, session: "Session", read: Mapping[str, Sequence[CommitId | None]]
 ) -> dict[str, CommitId]:
     """Put what a merge knows of the data of its sides, of the kinds that it was made by."""
     from theta.merge import summed

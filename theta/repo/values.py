@@ -145,6 +145,11 @@ class Details(msgspec.Struct, frozen=True):
         """Whether a commit without a change of files is wanted."""
         return self.allow_empty or self.amend
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether HEAD gets the tracked files, and only if one has changed."""
+        return not (self.may_be_empty or self.rehash or self.branch or self.as_name)
+
     def inherited(self, old: "Commit | None") -> "Details":
         """Return the details of a commit that replaces ``old``: what is not given stays."""
         if old is None:

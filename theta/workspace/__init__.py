@@ -6,11 +6,12 @@ commits or the operation log.
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from theta.diff import flatten_tree
+import msgspec
+
+from theta.diff import flatten_tree, overlaid
 from theta.ignore import Ignore
 from theta.params import flatten
 from theta.progress import SILENT, Progress
@@ -49,13 +50,12 @@ __all__ = [
 TRACKING_FILE = "workspace.json"
 
 
-@dataclass
-class Present:
+class Present(msgspec.Struct):
     """The tracked files as they are now: what they amount to, and the paths of all of them."""
 
-    entries: dict[str, TreeEntry] = field(default_factory=dict)
+    entries: dict[str, TreeEntry] = msgspec.field(default_factory=dict)
     files: frozenset[str] = frozenset()
-    notices: list[Notice] = field(default_factory=list)
+    notices: list[Notice] = msgspec.field(default_factory=list)
     plain_bytes: int = 0
     # Where the records of all entries are read; None where they may not be stored.
     reader: "Reader | None" = None
@@ -66,8 +66,7 @@ class Present:
         return tuple(lines(self.notices))
 
 
-@dataclass(frozen=True)
-class Move:
+class Move(msgspec.Struct, frozen=True):
     """Files to write, paths to remove, and files that are tracked again."""
 
     writes: Entries
@@ -180,6 +179,18 @@ class Workspace(Writing):
             cache.save()
         result.notices += [notice for item in items for notice in _incomplete(item)]
         return result
+
+    def is_as(self, head: Entries) -> bool:
+        """Say whether the tracked files are known to be as HEAD has them; none is read."""
+        cache = self._seen()
+        found: dict[str, TreeEntry] = {}
+        for item in group(self.root, self.tracked_paths(head)):
+            known = known_item(self.root, item, cache.get)
+            if known is None:
+                return False
+            found |= known
+        absent = self.tracking.absent
+        return overlaid({p: e for p, e in head.items() if p in absent}, found) == head
 
     def compare(self, records: Records, head: Entries, present: Entries) -> tuple[FileState, ...]:
         """Return what differs between HEAD's entries and the present ones."""

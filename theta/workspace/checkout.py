@@ -5,8 +5,9 @@ Must not decide which files to write, nor know refs.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+import msgspec
 
 from theta.formats.layout import layout_size
 from theta.formats.writing import FileWriter
@@ -22,8 +23,7 @@ from theta_store.store import Store
 RESERVED = ".theta"
 
 
-@dataclass(frozen=True)
-class BlobSink:
+class BlobSink(msgspec.Struct, frozen=True):
     """Writes a blob's bytes to a file as they come."""
 
     out: FileWriter

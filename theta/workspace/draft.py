@@ -11,9 +11,10 @@ import stat
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from theta.formats.layout import decode_layout
 from theta.formats.writing import FileWriter, is_abandoned
@@ -48,8 +49,7 @@ def replacing(target: Path, size: int, *, executable: bool) -> Iterator[FileWrit
         raise
 
 
-@dataclass(frozen=True)
-class _Several:
+class _Several(msgspec.Struct, frozen=True):
     """Gives the same bytes to several sinks: of names that get one tensor."""
 
     sinks: tuple[Sink, ...]
@@ -60,8 +60,7 @@ class _Several:
             sink.write(start, plain)
 
 
-@dataclass(frozen=True)
-class Planned:
+class Planned(msgspec.Struct, frozen=True):
     """One file of a checkpoint, and the tensors of the whole checkpoint by name."""
 
     file: File

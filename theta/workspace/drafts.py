@@ -10,10 +10,10 @@ with most of the bytes that are awaited.
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import msgspec
 from filelock import FileLock, Timeout
 
 from theta.formats.layout import Scatter, Span, decode_layout
@@ -30,8 +30,7 @@ from theta_store.store import Sink, Store
 FindOriginal = Callable[[str, str], Original | None]
 
 
-@dataclass(frozen=True)
-class _Plan:
+class _Plan(msgspec.Struct, frozen=True):
     """A file that could be begun, the names that are awaited, and how many bytes of it are."""
 
     path: str

@@ -4,15 +4,15 @@ Owns the grouping. Must not know the store, nor how files are read as tensors.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 INDEX_SUFFIX = ".index.json"
 INDEX_BYTES = 64 << 20
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """What becomes one entry of a tree; ``parts`` are its files' paths, the entry's own first.
 
     ``missing`` are shards that an index names and that are not there.

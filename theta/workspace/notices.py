@@ -4,13 +4,13 @@ Owns the grouping. Must not know why a file is noteworthy.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 SHOWN = 5
 
 
-@dataclass(frozen=True)
-class Notice:
+class Notice(msgspec.Struct, frozen=True):
     """A text about the file at ``path``; about no file alone where that is empty."""
 
     text: str

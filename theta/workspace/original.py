@@ -7,8 +7,9 @@ the other one has them. Must not write, nor vouch for bytes: what stands is as r
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from theta.formats.layout import Computed, Layout, Scatter, Segment, Span
 from theta.stat_cache import signature
@@ -17,8 +18,7 @@ from theta_store.ids import TensorId
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
-@dataclass(frozen=True)
-class Original:
+class Original(msgspec.Struct, frozen=True):
     """A file of a model: its stat when it was last looked at, its layout, the model's tensors."""
 
     path: Path

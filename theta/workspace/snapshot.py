@@ -8,8 +8,9 @@ the putter may be a session or its dry twin.
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from theta.formats import HEAD_BYTES, recognise
 from theta.formats.base import Scan, verify_checks
@@ -28,20 +29,19 @@ from theta_store.records import Checkpoint, File, TreeEntry
 from theta_store.store import Hints, Putter, StoredTensor
 
 
-@dataclass
-class Taken:
+class Taken(msgspec.Struct):
     """The entries that an item became, by path, with what was seen on the way.
 
     ``unread`` are files whose tensors were known, ``broken`` those that no format could read though
     they look like its files. ``strict``: these are refused; else they are taken as plain files.
     """
 
-    entries: dict[str, TreeEntry] = field(default_factory=dict)
-    stats: dict[str, os.stat_result] = field(default_factory=dict)
-    notices: list[Notice] = field(default_factory=list)
+    entries: dict[str, TreeEntry] = msgspec.field(default_factory=dict)
+    stats: dict[str, os.stat_result] = msgspec.field(default_factory=dict)
+    notices: list[Notice] = msgspec.field(default_factory=list)
     plain_bytes: int = 0
-    unread: set[str] = field(default_factory=set)
-    broken: set[str] = field(default_factory=set)
+    unread: set[str] = msgspec.field(default_factory=set)
+    broken: set[str] = msgspec.field(default_factory=set)
     strict: bool = True
 
 

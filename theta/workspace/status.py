@@ -4,8 +4,9 @@ Owns the states of files and of their parameters. Must not read files: entries a
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import msgspec
 
 from theta.diff import classify, diff_params
 from theta_store.ids import CheckpointId, ParamsId, RecordId, TensorId
@@ -14,16 +15,14 @@ from theta_store.records import Checkpoint, Params, Record, Tensor, TreeEntry
 State = Literal["added", "changed", "deleted", "not checked out"]
 
 
-@dataclass(frozen=True)
-class ParamState:
+class ParamState(msgspec.Struct, frozen=True):
     """One parameter that differs: added, removed, dtype, shape or changed."""
 
     name: str
     change: str
 
 
-@dataclass(frozen=True)
-class FileState:
+class FileState(msgspec.Struct, frozen=True):
     """One entry that differs, with the parameters that do."""
 
     path: str
@@ -38,8 +37,7 @@ class Records(Protocol):
         """Return a record."""
 
 
-@dataclass(frozen=True)
-class ParamReader:
+class ParamReader(msgspec.Struct, frozen=True):
     """Typed reads over `Records`, as `theta.diff` wants them."""
 
     records: Records

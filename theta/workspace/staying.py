@@ -5,7 +5,8 @@ cache, or was read before.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from theta.checkpoint import Reader, named_in
 from theta.params import flatten
@@ -19,8 +20,7 @@ from theta_store.store import Store
 Seen = Callable[[str], TreeEntry | None]
 
 
-@dataclass(frozen=True)
-class _Model:
+class _Model(msgspec.Struct, frozen=True):
     """What the bytes of a model's files follow from."""
 
     files: Mapping[str, File]

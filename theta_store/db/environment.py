@@ -14,11 +14,11 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import lmdb
+import msgspec
 
 from theta_store.db.filesystem import free_bytes, has_room, reserve
 from theta_store.db.pages import check_head
@@ -99,8 +99,7 @@ class Writer(Reader):
         return self.txn.delete(key, db=self._tables[table])
 
 
-@dataclass(eq=False)
-class Environment:
+class Environment(msgspec.Struct, eq=False):
     """An open environment, shared by everything in this process that names its folder."""
 
     path: Path
@@ -111,10 +110,10 @@ class Environment:
     _pid: int = 0
     _users: int = 0
     _lmdb: lmdb.Environment | None = None
-    _handles: dict[str, Any] = field(default_factory=dict)
+    _handles: dict[str, Any] = msgspec.field(default_factory=dict)
     # The threads that are in LMDB; more than once if they are so several times.
-    _inside: list[int] = field(default_factory=list)
-    _lock: OwnLock = field(default_factory=OwnLock)
+    _inside: list[int] = msgspec.field(default_factory=list)
+    _lock: OwnLock = msgspec.field(default_factory=OwnLock)
 
     @contextmanager
     def read(self) -> Iterator[Reader]:

@@ -11,9 +11,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
+
+import msgspec
 
 from theta_store.errors import IntegrityError
 
@@ -80,8 +81,7 @@ class _Page:
         return _Node(self.data[at - key_bytes : at], flags, at, size, child)
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """The newest of the two meta pages."""
 
     page_bytes: int

@@ -34,9 +34,6 @@ finally:
     }
     sys.stderr.write("\\n" + " ".join(made))
 """
-# Packages that have some still.
-NOT_YET = ("theta_store.", "theta.workspace.", "theta.selection.", "theta.examination.")
-NOT_YET += ("theta.blame.", "theta.guard.", "theta.formats.")
 HEAVY = frozenset(
     {"torch", "numpy", "rich", "zstandard", "tomlkit", "asyncio", "pathspec", "pydantic"}
 )
@@ -134,11 +131,19 @@ def test_a_verb_that_works_imports_no_other(folder: Path, command: str) -> None:
 def test_what_every_verb_imports_makes_no_dataclass(folder: Path, command: str) -> None:
     """Its methods are compiled when it is imported: forty times the cost of a Struct."""
     made = _printed(folder, DATACLASSES, command)[1]
-    assert not {name for name in made if not name.startswith(NOT_YET)}
+    if command == "ls":  # its file sizes are in layouts, which are stored in chunks
+        made = {name for name in made if not name.startswith(("theta.formats.", "theta_store."))}
+    assert not made
 
 
 def test_the_test_sees_dataclasses(folder: Path) -> None:
     assert "theta_store.gc.GcReport" in _printed(folder, DATACLASSES, "gc --dry-run")[1]
+
+
+def test_a_commit_of_nothing_new_takes_no_lock(folder: Path) -> None:
+    code, modules = _modules(folder, "commit -m same")
+    assert code == 1
+    assert not modules & (HEAVY | WRITING)
 
 
 @pytest.mark.parametrize("command", ["--version", "-V"])

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.theta.cli.conftest import Shell
@@ -126,3 +127,22 @@ def test_a_store_that_is_there_is_shared(model: Shell, tmp_path: Path) -> None:
     assert "m.safetensors" in model("ls").out, "what was never here was not deleted"
     model("-C", str(other), "restore", ".")
     assert (other / "m.safetensors").read_bytes() == (model.folder / "m.safetensors").read_bytes()
+
+
+def test_restore_on_a_full_disk_says_what_to_do_without(disk: Path) -> None:
+    work = disk / "work"
+    work.mkdir()
+    assert _theta(work, "init").returncode == 0
+    (work / "x").write_bytes(np.random.default_rng(1).bytes(100 * KIB))
+    assert _theta(work, "add", "x").returncode == 0
+    assert _theta(work, "commit", "-m", "x").returncode == 0
+    (work / "x").write_bytes(np.random.default_rng(2).bytes(200 * KIB))
+    filling = disk / "filling"
+    free = shutil.disk_usage(disk).free
+    filling.write_bytes(bytes(free - 40 * KIB))
+    done = _theta(work, "restore", ".")
+    assert done.returncode == 7
+    assert "delete the changed files" in done.stderr
+    (work / "x").unlink()
+    assert _theta(work, "restore", "x").returncode == 0
+    assert (work / "x").read_bytes() == np.random.default_rng(1).bytes(100 * KIB)
