@@ -17,7 +17,8 @@ NETWORK_TYPES = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "9p", "afs", "ceph", "gpfs", "beegfs"}
     | {"fuse.sshfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone", "fuse.glusterfs", "fuse.juicefs"}
 )
-_ROOM = 1 << 20
+# More than a transaction of payload takes: what did not fit of one is free again afterwards.
+_ROOM = 64 << 20
 _MOUNTS = Path("/proc/self/mounts")
 
 
@@ -27,7 +28,7 @@ def free_bytes(folder: Path) -> int:
 
 
 def has_room(file: Path) -> bool:
-    """Say whether a file may grow by a MiB: on its disk, and under this process's own limit."""
+    """Say whether a file may grow by a transaction: on its disk, and under this process's own limit."""
     return free_bytes(file.parent) >= _ROOM and file.stat().st_size + _ROOM <= _size_limit()
 
 
