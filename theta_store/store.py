@@ -225,9 +225,9 @@ class Store:
 
         One whose making was cut short is finished.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         if not force_network:
             check_local(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         # Several processes may make the same store at once.
         with alone_in(folder):
             for name in (META, VOLUMES, LEASES):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from theta.cli.terminal import Terminal
-from theta_store.ids import short
+from theta_store.ids import CommitId, short
 from theta_store.store import BRANCHES
 
 if TYPE_CHECKING:
@@ -57,4 +57,16 @@ def _tell_shared(terminal: Terminal, repo: "Opened") -> None:
         f"branches, tags, HEAD ({where}) and the operation log are shared with its other workspaces"
     )
     if head.commit is not None:
-        terminal.talk("None of the files of HEAD are here: theta restore . writes them")
+        terminal.talk(_told_of_files(repo, head.commit))
+
+
+def _told_of_files(repo: "Opened", commit: CommitId) -> str:
+    """Return which of HEAD's files are here, as far as their names tell."""
+    paths = [p for path, e in repo.entries(commit).items() for p in repo.workspace.parts(path, e)]
+    here = sum((repo.root / path).exists() for path in paths)
+    if not here:
+        return "None of the files of HEAD are here: theta restore . writes them"
+    return (
+        f"{here} of the {len(paths)} files of HEAD have a name that is here: theta status says if "
+        "they are the same, theta restore PATH writes HEAD's"
+    )

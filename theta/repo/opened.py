@@ -26,6 +26,7 @@ from theta_store.errors import (
     ThetaError,
     UnknownFile,
     UnsavedChanges,
+    UsageError,
 )
 from theta_store.ids import CommitId, TreeId, short
 from theta_store.limits import Limits
@@ -92,7 +93,6 @@ class Opened:
         """
         root = root.absolute()
         private = root / PRIVATE
-        is_new = not private.is_dir()
         try:
             private.mkdir(parents=True, exist_ok=True)
             was_there = _make(private, store, force_network=force_network)
@@ -104,7 +104,7 @@ class Opened:
                 ) from None
             raise
         made = cls(root)
-        if is_new and was_there:
+        if was_there:
             # Of what HEAD has, if it can be read, nothing was ever checked out here.
             with suppress(ThetaError):
                 made.workspace.leave_out(made.entries(made.head.commit))
@@ -240,19 +240,35 @@ class Opened:
 
 
 def _make(private: Path, store: Path | None, *, force_network: bool) -> bool:
-    """Make what a repository lacks, where nothing was committed yet; say if its store was there."""
-    is_used = any(entry.name not in {POINTER, STORE} for entry in private.iterdir())
-    folder = _pointed(private)
-    if folder is None and store is not None and not (private / STORE).exists():
-        folder = store.absolute()
-        (private / POINTER).write_text(str(folder))
-    gone = folder is not None and store is None and not folder.is_dir()
-    folder = folder or private / STORE
-    # A store that has been in use is not made anew where it ought to be: it is a disk away.
-    if gone or (is_used and not folder.is_dir()) or is_store(folder):
-        return True
-    Store.create(folder, head=BRANCHES + DEFAULT_BRANCH, force_network=force_network).close()
-    return False
+    """Make the store of a repository that has none; say if one was there to be shared.
+
+    A workspace that was in use has one, and so has one with a pointer, which is written once the
+    store is there: where it is not found, it is a disk away.
+    """
+    pointed = _pointed(private)
+    folder = pointed or private / STORE
+    wanted = folder if store is None else store.absolute()
+    if _is_used(private) or is_store(folder):
+        if wanted != folder:
+            raise UsageError(
+                f"the store of this repository is {folder}; nothing was changed",
+                hint="make the other workspace in a folder of its own",
+            )
+        return False
+    if pointed == wanted:
+        return False
+    was_there = is_store(wanted)
+    if not was_there:
+        Store.create(wanted, head=BRANCHES + DEFAULT_BRANCH, force_network=force_network).close()
+    if wanted != private / STORE:
+        # Last: a place that will not do must not be remembered.
+        (private / POINTER).write_text(str(wanted))
+    return was_there
+
+
+def _is_used(private: Path) -> bool:
+    """Say whether a workspace has state of its own: something was tracked or looked at."""
+    return any(entry.name not in {POINTER, STORE, CONFIG} for entry in private.iterdir())
 
 
 def is_repository(root: Path) -> bool:
@@ -276,15 +292,16 @@ def _unnamed(
 
 
 def _store_folder(private: Path) -> Path:
-    folder = _pointed(private)
-    if folder is None:
-        return private / STORE
-    if not folder.is_dir():
+    pointed = _pointed(private)
+    folder = pointed or private / STORE
+    if (folder / "meta").is_dir():
+        return folder
+    if pointed is not None or _is_used(private):
         raise NotARepository(
             f"the store of this repository was at {folder}, which is gone",
             hint=f"mount it again, or write its new place into {private / POINTER}",
         )
-    return folder
+    raise NotARepository(f"the repository in {private} is not finished", hint="theta init")
 
 
 def _pointed(private: Path) -> Path | None:

@@ -110,6 +110,48 @@ def test_a_store_that_is_not_mounted_is_not_made_anew(shell: Shell, tmp_path: Pa
     assert not store.exists()
 
 
+def test_a_mount_point_without_its_disk_gets_no_store(shell: Shell, tmp_path: Path) -> None:
+    work, store = shell.folder / "w", tmp_path / "store"
+    shell("init", str(work), "--store", str(store))
+    disk = store.rename(tmp_path / "unmounted")
+    for step in ("before it was used", "since"):
+        store.mkdir()
+        told = shell("init", str(work), code=3).err
+        assert "mount it again" in told, step
+        assert not list(store.iterdir())
+        store.rmdir()
+        disk.rename(store)
+        (work / "x").write_text("x")
+        shell("-C", str(work), "add", "x")
+        store.rename(disk)
+
+
+def test_a_place_that_will_not_do_is_not_remembered(shell: Shell, tmp_path: Path) -> None:
+    work = shell.folder / "w"
+    (tmp_path / "file").write_text("no folder")
+    shell("init", str(work), "--store", str(tmp_path / "file" / "x"), code=7)
+    shell("init", str(work), "--store", str(tmp_path / "good"))
+    assert "No commit yet" in shell("-C", str(work), "status").out
+    told = shell("init", str(work), "--store", str(tmp_path / "third"), code=2).err
+    assert str(tmp_path / "good") in told
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+def test_a_shared_store_that_is_joined_at_the_second_try_deletes_nothing(
+    model: Shell, tmp_path: Path, is_here: bool
+) -> None:
+    other = tmp_path / "other"
+    (other / ".theta").mkdir(parents=True)
+    (other / ".theta" / "config.toml").write_text("")
+    if is_here:
+        (other / "m.safetensors").write_text("of mine")
+    store = model.folder / ".theta" / "store"
+    told = model("init", str(other), "--store", str(store)).err
+    assert ("1 of the 1 files of HEAD have a name that is here" in told) == is_here
+    assert ("None of the files of HEAD are here" in told) != is_here
+    assert "deleted" not in model("-C", str(other), "status").out
+
+
 def test_a_store_that_is_there_is_shared(model: Shell, tmp_path: Path) -> None:
     store = model.folder / ".theta" / "store"
     other = tmp_path / "other"
