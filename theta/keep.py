@@ -111,6 +111,9 @@ class _Best(msgspec.Struct, frozen=True):
     ) -> Iterator[CommitId]:
         scored = [(c.metrics[self.metric], i) for i, c in alive if self.metric in c.metrics]
         numbers = [(value, id_) for value, id_ in scored if value == value]
+        if not numbers:
+            # A branch that does not measure it has no best ones: nothing of it is given up.
+            return (id_ for id_, _ in alive)
         sign = 1 if direction_of(self.metric, directions) == "min" else -1
         numbers.sort(key=lambda pair: sign * pair[0])
         return (id_ for _, id_ in numbers[: self.count])

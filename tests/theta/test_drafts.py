@@ -88,7 +88,7 @@ def test_a_begun_file_is_taken_only_for_the_tensors_it_was_given(
     finished: list[Draft] = []
     finish = Draft.finish
     monkeypatch.setattr(
-        Draft, "finish", lambda self, ids: (finish(self, ids), finished.append(self))
+        Draft, "finish", lambda self, ids: (finish(self, ids), finished.append(self))[0]
     )
     path = repo.root / "m.safetensors"
     expected = path.read_bytes()

@@ -254,9 +254,9 @@ def test_a_shard_that_is_written_during_a_switch_is_noticed(
 ) -> None:
     finish = Draft.finish
 
-    def meanwhile(self: Draft, ids: Mapping[str, TensorId]) -> None:
+    def meanwhile(self: Draft, ids: Mapping[str, TensorId]) -> object:
         _write(retrained, 2, 99)
-        finish(self, ids)
+        return finish(self, ids)
 
     monkeypatch.setattr(Draft, "finish", meanwhile)
     repo.switch("other")
@@ -273,10 +273,11 @@ def cut_short(repo: Repo, ada: Author, model: Path, monkeypatch: pytest.MonkeyPa
     repo.commit("second", author=ada)
     finish, done = Draft.finish, []
 
-    def once(self: Draft, ids: Mapping[str, TensorId]) -> None:
+    def once(self: Draft, ids: Mapping[str, TensorId]) -> object:
         if done:
             raise KeyboardInterrupt
-        done.append(finish(self, ids))
+        done.append(self)
+        return finish(self, ids)
 
     with monkeypatch.context() as patched:
         patched.setattr("theta.workspace.draft.LEAST_SETTLED", 0)

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import force_setattr
 from safetensors.numpy import save_file
 
 from theta.repo import Author, Details, Repo
+from theta_store.db import Table
 from theta_store.errors import NotFound, ThetaError, UnsavedChanges
 from theta_store.store import HEAD
 
@@ -232,3 +234,48 @@ def test_abort_leaves_what_the_merge_did_not_bring(repo: Repo) -> None:
     repo.undo()
     assert (repo.root / "theirs.txt").exists(), "undo brings back what abort removed"
     assert (repo.root / "results.json").exists()
+
+
+def _rot(repo: Repo, id_: bytes) -> None:
+    with repo.store._meta.write() as writer:
+        old = bytes(writer.get(Table.RECORDS, id_) or b"")
+        writer.put(Table.RECORDS, id_, old[:-1] + bytes([old[-1] ^ 1]))
+
+
+@pytest.fixture
+def begun(repo: Repo) -> Repo:
+    _write(repo, 1)
+    repo.add(["m.safetensors"])
+    repo.commit("first", author=ADA)
+    return repo
+
+
+def test_undo_leads_off_a_damaged_commit_once(begun: Repo) -> None:
+    repo, first = begun, begun.head.commit
+    _write(repo, 2)
+    _rot(repo, repo.commit("second", author=ADA).id)
+    repo.undo()
+    assert repo.head.commit == first
+
+
+def test_reset_hard_leads_off_a_damaged_commit_or_model(begun: Repo) -> None:
+    repo, first = begun, begun.head.commit
+    assert first is not None
+    _write(repo, 2)
+    second = repo.commit("second", author=ADA).id
+    entry = repo.entries(second)["m.safetensors"]
+    for broken in (entry.id, second):
+        repo.reset(second.hex())
+        _rot(repo, broken)
+        repo.reset(first.hex(), hard=True)
+        assert repo.head.commit == first
+        _rot(repo, broken)
+
+
+def test_a_commit_with_a_metric_of_old_can_be_amended(begun: Repo) -> None:
+    repo = begun
+    force_setattr(details := Details(metrics={"loss": 1.0}), "metrics", {"loss": float("inf")})
+    _write(repo, 2)
+    repo.commit("second", author=ADA, details=details)
+    amended = repo.commit("better words", author=ADA, details=Details(amend=True))
+    assert amended.commit.metrics == {"loss": float("inf")}

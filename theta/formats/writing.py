@@ -95,6 +95,10 @@ class FileWriter:
         except OSError as error:
             raise self._failed(error) from None
 
+    def stat(self) -> os.stat_result:
+        """Return the stat of the open file, whatever lies under its name."""
+        return os.fstat(self._raw.fileno())
+
     def settle(self) -> None:
         """Wait until the clock has moved on, so that a later write would show in the file's mtime.
 

@@ -71,7 +71,8 @@ class Care(Opened):
         needed = {*refs.values(), *ends, *self._merging()}
         everything = list(ancestors(self.store, ends))
         if everything:
-            keep.check_metrics({name for _, commit in everything for name in commit.metrics})
+            numbers = (item for _, commit in everything for item in commit.metrics.items())
+            keep.check_metrics({name for name, value in numbers if value == value})
         needed |= merge_bases_among(everything, ends)
         for tip in tips:
             history = list(ancestors(self.store, [tip]))

@@ -15,13 +15,13 @@ from theta.revision import (
     check_ref_name,
 )
 from theta_store.errors import (
+    IntegrityError,
     InvalidName,
-    MalformedRecord,
     UnknownRevision,
     UnsavedChanges,
     UsageError,
 )
-from theta_store.ids import CommitId, hex_id, short
+from theta_store.ids import CommitId, RecordId, hex_id, short
 from theta_store.store import (
     BRANCHES,
     HEAD,
@@ -187,7 +187,7 @@ class Moving(Opened):
     def _before(self) -> tuple[str, bool]:
         """Return where HEAD was before it came here, a branch or a commit, and if it is detached.
 
-        Branches that are gone, or called otherwise now, are passed over.
+        Branches that are gone or called otherwise now, and commits that gc took, are passed over.
         """
         now = self.head.branch or self.head.commit
         for operation in self.store.operations():
@@ -196,6 +196,8 @@ class Moving(Opened):
                     continue
                 if operation.verb != "switch" and {type(change.old), type(change.new)} == {bytes}:
                     # A commit, or an undo of one, where HEAD is on no branch.
+                    continue
+                if isinstance(change.old, bytes) and not self.store.has(RecordId(change.old)):
                     continue
                 if not isinstance(change.old, str):
                     return hex_id(CommitId(change.old)), True
@@ -253,11 +255,13 @@ class Moving(Opened):
         A commit that cannot be read has none under ``force``, so that HEAD can be moved off it.
         """
         try:
-            return self.entries(self.head.commit)
-        except MalformedRecord:
+            entries = self.entries(self.head.commit)
+            self._parts(entries)
+        except IntegrityError:
             if not force:
                 raise
             return {}
+        return entries
 
     def _save_overwritten(
         self, session: "Session", head: "Entries", present: "Present", target: "Entries"

@@ -6,6 +6,7 @@ commit is read: undo is the way off one that nobody can read.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from theta.progress import SILENT, Progress
 from theta.repo.opened import Opened
 from theta.repo.values import Undone
-from theta_store.errors import ExpiredCommit, MalformedRecord, NotFound
+from theta_store.errors import ExpiredCommit, NotFound, ThetaError
 from theta_store.ids import CommitId, RecordId, short
 from theta_store.records import TreeEntry
 from theta_store.store import (
@@ -139,6 +140,10 @@ class Undoing(Opened):
         progress: Progress,
     ) -> Undone:
         steps = self._steps(operation, target) if operation.wrote else None
+        notices: tuple[str, ...] = ()
+        # What cannot be read is no reason not to leave it.
+        with suppress(ThetaError):
+            notices = self._notices(operation, target)
 
         def work(session: "Session") -> tuple[tuple[str, ...], tuple[str, ...]]:
             # Again, now that gc leaves alone what is there, or makes `publish` fail.
@@ -151,7 +156,7 @@ class Undoing(Opened):
             return files
 
         written, kept = self._retried(work)
-        return Undone(target, self.head, written, kept, self._notices(operation, target))
+        return Undone(target, self.head, written, kept, notices)
 
     def _notices(self, operation: Operation, target: Operation) -> tuple[str, ...]:
         """Say that a merge which waited for a commit does not wait again without it."""
@@ -160,10 +165,7 @@ class Undoing(Opened):
         change = target.changes[0] if target.changes else None
         if change is None or not isinstance(change.new, bytes):
             return ()
-        try:
-            commit = self.store.commit(CommitId(RecordId(change.new)))
-        except MalformedRecord:
-            return ()
+        commit = self.store.commit(CommitId(RecordId(change.new)))
         if commit.recipe is None or len(commit.parents) < 2 or commit.parents[0] != change.old:
             return ()
         from theta.merge import read_recipe

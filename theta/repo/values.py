@@ -154,9 +154,12 @@ class Details(msgspec.Struct, frozen=True):
         """Return the details of a commit that replaces ``old``: what is not given stays."""
         if old is None:
             return self
-        step = old.step if self.step is None else self.step
-        metrics = {**old.metrics, **(self.metrics or {})}
-        return replace(self, step=step, metrics=metrics, meta={**old.meta, **(self.meta or {})})
+        made = replace(self, step=None, metrics=None, meta=None)
+        # Not as new ones: what an old commit has may be what nobody may say any more.
+        force_setattr(made, "step", old.step if self.step is None else self.step)
+        force_setattr(made, "metrics", {**old.metrics, **(self.metrics or {})})
+        force_setattr(made, "meta", {**old.meta, **(self.meta or {})})
+        return made
 
 
 class Committed(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ commits or the operation log.
 """
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from theta.workspace.seen import cache_key, known_item
 from theta.workspace.status import FileState, ParamReader, ParamState, Records, State, compare
 from theta.workspace.staying import is_mixture
 from theta.workspace.writing import Entries, Parts, Writing
-from theta_store.errors import UnsavedChanges
+from theta_store.errors import ResourceError, UnsavedChanges
 from theta_store.ids import CheckpointId, TensorId, TreeId
 from theta_store.records import TreeEntry
 from theta_store.store import Hashing, Putter
@@ -115,7 +115,19 @@ class Workspace(Writing):
         if wide:
             found |= {p for p in self.walk() if any(tracked.covers(w, p) for w in wide)}
         gone = {*tracking.removed, *self._not_checked_out(tracking, head)}
-        return sorted(path for path in found if path not in gone)
+        paths = sorted(path for path in found if path not in gone)
+        for path in paths:
+            tracked.check_name(path)
+        return paths
+
+    def _cut_links(self, head: Entries, items: Sequence[Item]) -> list[str]:
+        """Return the files that HEAD has, or an index names, and that are links to nowhere."""
+        here = {part for item in items for part in item.parts}
+        named = [
+            *(path for path in head if path not in here),
+            *(m for i in items for m in i.missing),
+        ]
+        return [path for path in named if (self.root / path).is_symlink()]
 
     def _not_checked_out(self, tracking: tracked.Tracking, head: Entries) -> set[str]:
         """Return the files of HEAD that were never here; one that has appeared is looked after."""
@@ -151,6 +163,12 @@ class Workspace(Writing):
         ``storing``.
         """
         items = group(self.root, self.tracked_paths(head))
+        cut = self._cut_links(head, items)
+        if cut and strict:
+            raise ResourceError(
+                f"{cut[0]} is a link to what is not there; nothing was committed",
+                hint=f"bring its target back, or theta rm {cut[0]}",
+            )
         cache = self._seen()
         result = Present(files=frozenset(part for item in items for part in item.parts))
         result.reader = ParamReader(putter) if isinstance(putter, Hashing) else None
@@ -178,6 +196,7 @@ class Workspace(Writing):
         if todo:
             cache.save()
         result.notices += [notice for item in items for notice in _incomplete(item)]
+        result.notices += [Notice("a link to what is not there", path) for path in cut]
         return result
 
     def is_as(self, head: Entries) -> bool:
@@ -243,7 +262,8 @@ class Workspace(Writing):
     def in_the_way(self, present: Present, target: Entries) -> list[str]:
         """Return the files on disk that are not tracked and lie where ``target`` writes."""
         wanted = {part for path, entry in target.items() for part in self.parts(path, entry)}
-        return sorted(part for part in wanted - present.files if (self.root / part).is_file())
+        there = (part for part in wanted - present.files if _is_there(self.root / part))
+        return sorted(there)
 
     def take(self, paths: Iterable[str], putter: Putter, progress: Progress = SILENT) -> Present:
         """Read files whether they are tracked or not, each for itself."""
@@ -366,6 +386,11 @@ class Workspace(Writing):
 
     def _size(self, part: str) -> int:
         return (self.root / part).stat().st_size
+
+
+def _is_there(path: Path) -> bool:
+    """Say whether writing a file would take something away, be it a link to nowhere."""
+    return path.is_file() or path.is_symlink()
 
 
 def _incomplete(item: Item) -> Iterable[Notice]:

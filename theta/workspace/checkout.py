@@ -4,6 +4,7 @@ Owns the files of an entry, each written whole or not at all, and the paths that
 Must not decide which files to write, nor know refs.
 """
 
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -13,7 +14,7 @@ from theta.formats.layout import layout_size
 from theta.formats.writing import FileWriter
 from theta.params import flatten
 from theta.progress import Progress
-from theta.workspace.draft import Draft, Planned, replacing
+from theta.workspace.draft import Draft, Planned, begun, put_in_place
 from theta.workspace.original import Original
 from theta_store.errors import MalformedRecord, UnsafePath
 from theta_store.ids import BlobId, CheckpointId
@@ -87,19 +88,19 @@ def write_entry(
     only: Collection[str] | None = None,
     drafts: Mapping[str, Draft] | None = None,
     original: Callable[[str], Original | None] = lambda _: None,
-    placed: Callable[[str], None] = lambda _: None,
+    placed: Callable[[str, os.stat_result | None], None] = lambda *_: None,
 ) -> list[str]:
     """Write the files of an entry, each atomically; return their paths.
 
     ``only`` restricts to some of its files; ``drafts`` are files that were begun, by path;
     ``original`` returns what is known of the file on disk; ``placed`` is told of each file as soon
-    as it is in its place.
+    as it is in its place, with its stat as of `put_in_place`.
     """
     if only is not None and not only:
         return []
     if entry.kind == "blob":
-        _write_blob(store, safe_path(root, path), store.blob(BlobId(entry.id)), entry, progress)
-        placed(path)
+        blob = store.blob(BlobId(entry.id))
+        placed(path, _write_blob(store, safe_path(root, path), blob, entry, progress))
         return [path]
     record = store.checkpoint(CheckpointId(entry.id))
     ids = dict(flatten(store, record.params))
@@ -114,20 +115,27 @@ def write_entry(
                 if draft is not None:
                     draft.discard()
                 draft = Draft(store, safe_path(root, part), planned, original(part))
-            _finish(store, draft, planned, progress)
+            status = _finish(store, draft, planned, progress)
             written.append(part)
-            placed(part)
+            placed(part, status)
     return written
 
 
 def _write_blob(
     store: Store, target: Path, blob: Blob, entry: TreeEntry, progress: Progress
-) -> None:
-    with replacing(target, blob.size, executable=entry.executable) as out:
+) -> os.stat_result | None:
+    out = begun(target, blob.size, executable=entry.executable)
+    try:
         store.read_into([(blob, BlobSink(out))], progress=progress.advance)
+        return put_in_place(out, target)
+    except BaseException:
+        out.discard()
+        raise
 
 
-def _finish(store: Store, draft: Draft, planned: Planned, progress: Progress) -> None:
+def _finish(
+    store: Store, draft: Draft, planned: Planned, progress: Progress
+) -> os.stat_result | None:
     """Write what a file still misses and put it in its place."""
     missing = draft.missing(planned.ids)
     there = draft.names - missing.keys()
@@ -137,7 +145,7 @@ def _finish(store: Store, draft: Draft, planned: Planned, progress: Progress) ->
             ((planned.tensors[name], sink) for name, sink in missing.items()),
             progress=progress.advance,
         )
-        draft.finish(planned.ids)
+        return draft.finish(planned.ids)
     except BaseException:
         draft.discard()
         raise

@@ -39,11 +39,10 @@ LEAST_STANDING = 1 / 16
 @contextmanager
 def replacing(target: Path, size: int, *, executable: bool) -> Iterator[FileWriter]:
     """Lend a temporary file that takes the target's place when all went well."""
-    out = _begun(target, size, executable=executable)
+    out = begun(target, size, executable=executable)
     try:
-        _check_room(target, size)
         yield out
-        _put_in_place(out, target)
+        put_in_place(out, target)
     except BaseException:
         out.discard()
         raise
@@ -97,7 +96,7 @@ class Draft:
         layout = decode_layout(store.read_bytes(planned.file.layout))
         self._standing = {} if original is None else original.standing(layout)
         stays = self._standing_bytes(awaited)
-        self._out = _begun(
+        self._out = begun(
             target,
             layout.size,
             executable=planned.executable,
@@ -109,7 +108,8 @@ class Draft:
         else:
             self._standing = {}
         try:
-            _check_room(target, self.room)
+            if self._out.cloned:
+                _check_room(target, self.room)
             self._plan = plan_join(layout, planned.file.literals, self._out, self._specs)
         except BaseException:
             self._out.discard()
@@ -157,11 +157,14 @@ class Draft:
             and all(planned.ids.get(name) == tensor for name, tensor in self._given.items())
         )
 
-    def finish(self, ids: Mapping[str, TensorId]) -> None:
-        """Put the file of these tensors in its place; what is missing must have come."""
+    def finish(self, ids: Mapping[str, TensorId]) -> os.stat_result | None:
+        """Put the file of these tensors in its place; what is missing must have come.
+
+        Return the stat of what was written; None where somebody has changed it by then.
+        """
         try:
             self._plan.finish(self.standing(ids))
-            _put_in_place(self._out, self._target)
+            return put_in_place(self._out, self._target)
         except BaseException:
             self.discard()
             raise
@@ -187,9 +190,10 @@ def _specs(tensors: Mapping[str, Tensor]) -> "dict[str, TensorSpec]":
     return {name: TensorSpec(name, t.dtype, t.shape) for name, t in tensors.items()}
 
 
-def _begun(
+def begun(
     target: Path, size: int, *, executable: bool, original: Original | None = None
 ) -> FileWriter:
+    """Begin a file that will take the target's place, as a clone of an original where it can be."""
     target.parent.mkdir(parents=True, exist_ok=True)
     path = target.parent / f"{TEMPORARY}{os.urandom(6).hex()}"
     mode = _mode(target, executable=executable)
@@ -197,9 +201,11 @@ def _begun(
         with original.opened() as origin:
             if origin is not None:
                 out = FileWriter(path, size, mode=mode, origin=origin)
-                if original.is_unchanged(origin):
+                if out.cloned and original.is_unchanged(origin):
                     return out
                 out.discard()
+    # Before it is made: a file system without holes gives it all of its room at once.
+    _check_room(target, size)
     return FileWriter(path, size, mode=mode)
 
 
@@ -226,9 +232,19 @@ def _check_room(target: Path, size: int) -> None:
         )
 
 
-def _put_in_place(out: FileWriter, target: Path) -> None:
+def put_in_place(out: FileWriter, target: Path) -> os.stat_result | None:
+    """Give a file its name; return its stat, not that of what may be there already instead."""
     out.sync()
     if out.size >= LEAST_SETTLED:
         out.settle()
-    out.close()
+    if os.name == "nt":  # an open file cannot be renamed there
+        out.close()
+        out.path.replace(target)
+        return target.stat()
+    before = out.stat()
+    # It is locked until it has its name: nobody takes it for left behind.
     out.path.replace(target)
+    after = out.stat()
+    out.close()
+    is_same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+    return after if is_same else None

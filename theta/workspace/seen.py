@@ -12,6 +12,7 @@ from theta.params import flatten
 from theta.workspace.checkout import part_path, safe_path
 from theta.workspace.items import Item
 from theta.workspace.original import Original
+from theta_store.errors import IntegrityError
 from theta_store.ids import CheckpointId
 from theta_store.records import TreeEntry
 from theta_store.store import Store
@@ -56,9 +57,13 @@ def known_original(store: Store, root: Path, path: str, part: str, ask: Ask) -> 
     entry = ask(cache_key(path, part), status)
     if entry is None or entry.kind != "checkpoint" or not store.has(entry.id):
         return None
-    record = store.checkpoint(CheckpointId(entry.id))
-    file = next((file for file in record.files if part_path(path, file) == part), None)
-    if file is None:
+    try:
+        record = store.checkpoint(CheckpointId(entry.id))
+        file = next((file for file in record.files if part_path(path, file) == part), None)
+        if file is None:
+            return None
+        leaves = dict(flatten(store, record.params))
+        return Original(target, status, decode_layout(store.read_bytes(file.layout)), leaves)
+    except IntegrityError:
+        # What was there cannot be read any more; what goes there can all the same.
         return None
-    leaves = dict(flatten(store, record.params))
-    return Original(target, status, decode_layout(store.read_bytes(file.layout)), leaves)

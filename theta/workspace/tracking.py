@@ -160,11 +160,11 @@ def walk(root: Path, ignore: Ignore) -> Iterator[str]:
                 and not ignore.matches(prefix + name, is_dir=False)
                 and os.path.isfile(os.path.join(folder, name))  # noqa: PTH113, PTH118
             ):
-                yield _checked(prefix + name)
+                yield prefix + name
 
 
-def _checked(path: str) -> str:
-    """Return a path that a tree can name; bytes that are not UTF-8 are an `InvalidName`."""
+def check_name(path: str) -> None:
+    """Refuse a path that no tree can name, `InvalidName`: bytes that are not UTF-8."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -172,4 +172,3 @@ def _checked(path: str) -> str:
             f"the name of {path.encode(errors='replace').decode()!r} is not UTF-8",
             hint="rename the file, or name it in .thetaignore",
         ) from None
-    return path

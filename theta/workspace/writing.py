@@ -6,7 +6,7 @@ files are, nor look at files beyond their stat.
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from theta.workspace.draft import sweep
 from theta.workspace.items import group
 from theta.workspace.seen import cache_key, known_item, known_original
 from theta.workspace.staying import staying
+from theta_store.errors import IntegrityError
 from theta_store.ids import CheckpointId
 from theta_store.records import TreeEntry
 from theta_store.store import Store
@@ -180,11 +181,19 @@ class Writing:
             kept |= {part: stats[part] for part in there}
         return [part for part in wanted if part not in there]
 
-    def _remember_written(self, cache: StatCache, path: str, entry: TreeEntry, part: str) -> None:
+    def _remember_written(
+        self,
+        cache: StatCache,
+        path: str,
+        entry: TreeEntry,
+        part: str,
+        status: os.stat_result | None,
+    ) -> None:
         target = self.root / part
         # One that is kept as a plain file may be damaged: the next who looks has to see it.
-        if entry.kind == "checkpoint" or not _looks_like_a_model(target):
-            cache.put(cache_key(path, part), target.stat(), entry)
+        if status is None or (entry.kind == "blob" and _looks_like_a_model(target)):
+            return
+        cache.put(cache_key(path, part), status, entry)
 
     def _bytes_of(self, entries: Entries, parts: Mapping[str, Iterable[str]]) -> int:
         sizes = {p: part_sizes(self._store, p, entries[p]) for p, found in parts.items() if found}
@@ -212,8 +221,10 @@ class Writing:
     def _lend(self, copies: "Copies", path: str, known: Entries) -> None:
         for entry in known.values():
             if entry.kind == "checkpoint" and self._store.has(entry.id):
-                for file in self._store.checkpoint(CheckpointId(entry.id)).files:
-                    copies.add(self.root / part_path(path, file), entry, file)
+                # What is damaged cannot be lent; whoever needs it will say so.
+                with suppress(IntegrityError):
+                    for file in self._store.checkpoint(CheckpointId(entry.id)).files:
+                        copies.add(self.root / part_path(path, file), entry, file)
 
     def export(self, entries: Entries, *, progress: Progress = SILENT) -> list[str]:
         """Write entries without remembering them: these files are not the workspace's."""

@@ -110,14 +110,32 @@ def test_what_is_no_file_is_passed_by(model: Shell) -> None:
     assert stat.S_ISFIFO((folder / "pipe.safetensors").stat().st_mode)
 
 
-def test_a_name_that_is_no_text_is_named(model: Shell) -> None:
+def test_a_name_that_is_no_text_is_named_where_it_is_tracked(model: Shell) -> None:
     try:
         (model.folder / os.fsdecode(b"m\xff.bin")).write_bytes(b"x")
     except OSError:
         pytest.skip("this file system takes no such name")
-    told = model("status", code=2).err
+    assert r"m\xff.bin" in model("status").out
+    model.commit("beside it", a=3)
+    told = model("add", ".", code=2).err
     assert "UTF-8" in told
     assert ".thetaignore" in told
+
+
+def test_a_link_whose_disk_is_away_is_not_deleted_by_a_commit(model: Shell, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    folder = model.folder / "models"
+    folder.mkdir()
+    (model.folder / NAME).rename(disk / "big.safetensors")
+    (folder / "big.safetensors").symlink_to(disk / "big.safetensors")
+    model("rm", NAME)
+    model("add", "models")
+    model.commit("a link")
+    disk.rename(tmp_path / "away")
+    assert "is a link to" in model("commit", "-am", "nightly", code=7).err
+    assert "models/big.safetensors: a link to what is not there" in model("status").err
+    assert "models/big.safetensors" in model("ls").out
 
 
 def test_a_missing_shard_is_told_of(shell: Shell) -> None:

@@ -24,9 +24,10 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Written:
     found: Written = {}
     finish = Draft.finish
 
-    def spy(self: Draft, ids: Mapping[str, TensorId]) -> None:
-        finish(self, ids)
+    def spy(self: Draft, ids: Mapping[str, TensorId]) -> object:
+        status = finish(self, ids)
         found[self._target.name] = frozenset(self._given)
+        return status
 
     monkeypatch.setattr(Draft, "finish", spy)
     return found

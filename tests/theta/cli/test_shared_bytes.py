@@ -249,3 +249,22 @@ def test_a_file_that_shares_needs_no_room_for_what_it_shares(
     told = forked("switch", "other", code=7).err
     assert "are free" in told
     assert forked("status", "--json").json["branch"] == "main"
+
+
+def test_a_save_right_after_the_switch_is_not_taken_for_its_file(
+    forked: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = Path.replace
+
+    def then_saved(self: Path, target: Path) -> Path:
+        done = replace(self, target)
+        if target.name == "m.safetensors":
+            monkeypatch.setattr(Path, "replace", replace)
+            forked.save("new.safetensors", **_layers(l1=7.0)).replace(target)
+        return done
+
+    monkeypatch.setattr("theta.workspace.draft.LEAST_SETTLED", 0)
+    monkeypatch.setattr(Path, "replace", then_saved)
+    forked("switch", "main")
+    assert "changed" in forked("status").out
+    forked("switch", "other", code=9)
