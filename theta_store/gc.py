@@ -165,10 +165,10 @@ class Collector:
         if not live:
             # Not even opened: it may be damaged, and what it held is stored again elsewhere.
             return _Fate(number, live, [], "unlink", size)
-        try:
-            volume = self.volumes.get(number)
-        except IntegrityError:
+        if not self.volumes.is_sound(number):
+            # LMDB trusts its pages: walking damaged ones could kill the process.
             return _Fate(number, live, [], "keep", 0)
+        volume = self.volumes.get(number)
         alive = {id_ for id_, _ in live}
         dead = [key for key in volume.keys() if key not in alive]  # noqa: SIM118
         needed = sum(page_bytes(ID_BYTES, form.stored) for _, form in live)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from theta_store.chunking import CHUNK_BYTES
 from theta_store.chunks import Chunks
 from theta_store.db import Meta, Reader, Volumes
-from theta_store.errors import IntegrityError, ThetaError
+from theta_store.errors import IntegrityError
 from theta_store.forms import Form, Need
 from theta_store.ids import ChunkId, RecordId, chunk_id
 from theta_store.objects import dependants, find_record, readable_form
@@ -61,7 +61,7 @@ class Mending:
                 f"the index of the store is damaged: {flaws[0]}; nothing was stored",
                 hint="restore .theta/store from a backup, then run theta fsck",
             )
-        self.broken = frozenset(n for n in self.volumes.numbers() if _is_broken(self.volumes, n))
+        self.broken = frozenset(n for n in self.volumes.numbers() if not self.volumes.is_sound(n))
         sound = _Sound(self.volumes, self.broken)
         # A memory of its own, without copies of files: what it gives was on the disk just now.
         self.chunks = Chunks(self.meta.read, sound, self.pool.limits.cache_bytes)
@@ -99,12 +99,16 @@ class Mending:
                             self._clusters[id_] = _pieces(reader, id_)
 
     def clusters(self) -> Iterator[Payload]:
-        """Yield the damaged clusters all of whose pieces can be read by now, to be put again."""
+        """Yield the damaged clusters all of whose pieces can be read by now, to be put again.
+
+        Each is yielded once: who goes on to the next has put it.
+        """
         scratch = self.pool.scratch().tool("mending", Scratch)
-        for id_, (size, pieces) in self._clusters.items():
+        for id_, (size, pieces) in list(self._clusters.items()):
             plain = scratch.bytes("cluster", size)
             if self._assemble(pieces, plain, scratch) and chunk_id(plain) == id_:
                 yield pack_alone(id_, plain, dtype=None, scratch=scratch)
+                del self._clusters[id_]
 
     def _assemble(
         self, pieces: Sequence[tuple[ChunkId, Need]], plain: memoryview, scratch: Scratch
@@ -131,13 +135,6 @@ class Mending:
             self.chunks.read_all_into(wanted, scratch)
         except IntegrityError:
             return False
-        return True
-
-
-def _is_broken(volumes: Volumes, number: int) -> bool:
-    try:
-        return bool(volumes.get(number).flaws())
-    except ThetaError:  # its head is broken, or gc has unlinked it meanwhile
         return True
 
 

@@ -70,6 +70,7 @@ class PayloadWriter:
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._claims: list[FileLock] = []
+        self._made: set[int] = set()
         self._volume: Volume | None = None
         self._rows: list[tuple[ChunkId, Form]] = []
         self._rows_lock = threading.Lock()
@@ -164,13 +165,24 @@ class PayloadWriter:
 
     def _put(self, batch: Sequence[Payload]) -> int:
         """Put payload into a volume in one transaction; return the volume's number."""
-        volume = self._writable()
-        if self._holds_live(volume, batch):
-            # Rows of a volume enter only while its claim is held, so what is seen now is all.
-            volume = self._volume = self._claim_new()
         items = [(payload.id, payload.data) for payload in batch]
-        self._clock.run("sync", sum(len(data) for _, data in items), volume.put, items)
-        return volume.number
+        size = sum(len(data) for _, data in items)
+        while True:
+            volume = self._writable()
+            if self._holds_live(volume, batch):
+                # Rows of a volume enter only while its claim is held, so what is seen now is all.
+                volume = self._volume = self._claim_new()
+            try:
+                self._clock.run("sync", size, volume.put, items)
+            except IntegrityError:
+                # Looked for only now: in a full volume it takes seconds. A new one that is damaged
+                # tells of a disk on which no other would be better.
+                if volume.number in self._made or self._volumes.is_sound(volume.number):
+                    raise
+                self._avoid |= {volume.number}
+                self._volume = None
+            else:
+                return volume.number
 
     def _holds_live(self, volume: Volume, batch: Sequence[Payload]) -> bool:
         """Say whether a row points at a payload of this volume that the batch would overwrite."""
@@ -209,6 +221,7 @@ class PayloadWriter:
             number = next_volume(writer)
         volume, claim = self._volumes.create(number)
         self._claims.append(claim)
+        self._made.add(number)
         return volume
 
 

@@ -155,16 +155,37 @@ class Session:
     def _missing(self, ids: Sequence[ChunkId]) -> set[ChunkId]:
         if not ids:
             return set()
-        with self._meta.read() as reader:
-            found = are_whole(reader, ids, self._holds)
-            missing = {id_ for id_, is_there in zip(ids, found, strict=True) if not is_there}
+        missing, rows = self._not_whole(ids)
         if self._mending is not None:
-            missing |= self._mending.damaged([id_ for id_ in ids if id_ not in missing])
+            damaged = self._mending.damaged([id_ for id_ in ids if id_ not in missing])
+            missing |= damaged
             self._mending.note_clusters(list(missing))
-        with self._meta.read() as reader:
-            rows = {id_: row for id_ in missing if (row := form_row(reader, id_)) is not None}
+            with self._meta.read() as reader:
+                rows |= _rows(reader, damaged)
         self._damaged |= rows
         return missing
+
+    def _not_whole(self, ids: Sequence[ChunkId]) -> tuple[set[ChunkId], dict[ChunkId, bytes]]:
+        """Return the chunks that are not whole, and the rows of those that the index has.
+
+        gc moves chunks to another volume, commits their rows, and unlinks the old one. So that a
+        row's volume is gone counts only where nothing was committed since the row was read.
+        """
+        missing: set[ChunkId] = set()
+        rows: dict[ChunkId, bytes] = {}
+        asked, number = ids, -1
+        while True:
+            with self._meta.read() as reader:
+                if reader.number == number:
+                    return missing, rows
+                number = reader.number
+                found = are_whole(reader, asked, self._holds)
+                lost = {id_ for id_, there in zip(asked, found, strict=True) if not there}
+                missing = missing.difference(asked) | lost
+                rows = _rows(reader, lost)
+            if not rows:
+                return missing, rows
+            asked = list(rows)
 
     def _holds(self, number: int) -> bool:
         """Say whether a volume is there, and its pages are sound as far as anybody looked."""
@@ -453,6 +474,10 @@ class _Hinted(msgspec.Struct, frozen=True):
     def bases(self, tensors: Sequence[tuple[str, Source]]) -> "Sequence[Sequence[Need] | None]":
         """Return the bases of small tensors; None: ask for `derivations`."""
         return self.session.bases([(source, self.hints(name)) for name, source in tensors])
+
+
+def _rows(reader: Reader, ids: Iterable[ChunkId]) -> dict[ChunkId, bytes]:
+    return {id_: row for id_ in ids if (row := form_row(reader, id_)) is not None}
 
 
 def _holes(writer: Writer, operation: Operation, commits: Iterable[CommitId]) -> set[bytes]:

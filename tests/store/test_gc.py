@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tests.store.sources import (
 from theta_store.errors import IntegrityError, Locked
 from theta_store.ids import CommitId, RecordId
 from theta_store.leases import lock_file
+from theta_store.session import Session
 from theta_store.store import CollectedMeanwhile, Operation, RefChange, Store
 
 ROOT = Path(__file__).parents[2]
@@ -107,6 +109,35 @@ def test_what_a_killed_process_left_behind_the_last_page_is_given_back(store: St
     assert file.stat().st_size <= size
     assert len(read_back(store, commit)) == 16
     commit_tensors(store, {"later": f32(99, 512, 512)})
+    assert store.check() == []
+
+
+def test_what_gc_moves_while_it_is_looked_for_is_no_damage(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.session() as session:
+        put_checkpoint(session, {f"g{i}": f32(100 + i, 500, 500) for i in range(12)})
+        session.flush()
+    tensors = {f"w{i}": f32(i, 300, 300) for i in range(3)}
+    commit = commit_tensors(store, tensors)
+    before = read_back(store, commit)
+    real, collected, one_at_a_time = Session._holds, [], threading.Lock()
+
+    def holds(session: Session, number: int) -> bool:
+        # The transaction that says in which volume a chunk lies has begun.
+        with one_at_a_time:
+            if not collected:
+                collected.append(number)
+                assert store.collector(undo_seconds=0).collect().disk_bytes > 0
+        return real(session, number)
+
+    monkeypatch.setattr(Session, "_holds", holds)
+    with store.session() as session:
+        put_checkpoint(session, tensors)
+        assert (session.mended, session.stored_bytes) == (0, 0)
+    assert collected == [1]
+    assert store._volumes.numbers() == [2]
+    assert read_back(store, commit) == before
     assert store.check() == []
 
 

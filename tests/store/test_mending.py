@@ -2,19 +2,22 @@
 
 import shutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tests.store.sources import BytesSource
+from tests.store.sources import BytesSource, commit_tensors, put_checkpoint
+from theta_store.db.pages import Pages
+from theta_store.db.volumes import PAGE, Volume
 from theta_store.errors import IntegrityError
 from theta_store.forms import Form
 from theta_store.hints import Base
 from theta_store.ids import ChunkId, TensorId
 from theta_store.objects import find_form
-from theta_store.store import Session, Store
+from theta_store.store import Operation, Session, Store
 
 Array = npt.NDArray[Any]
 DTYPES = {np.dtype(np.float32): "F32", np.dtype(np.uint8): "U8"}
@@ -167,6 +170,20 @@ def test_a_damaged_cluster_is_put_together_from_its_pieces(store: Store) -> None
     assert store.check() == []
 
 
+def test_a_cluster_is_put_together_once(store: Store) -> None:
+    ids, _ = _stored(store, SMALL)
+    _spoil(store, _cluster(store, ids["n0"]))
+    store = _reopened(store)
+    with store.session(verify=True) as session:
+        _put(session, SMALL)
+        session.mend()
+        before = (session.stored_bytes, session.mended, store._volumes.numbers())
+        session.publish(Operation(0, 0, "t", "t", ()))
+        after = (session.stored_bytes, session.mended, store._volumes.numbers())
+    assert before == after
+    assert store.check() == []
+
+
 def test_pieces_that_come_without_all_others_are_mended_themselves(store: Store) -> None:
     ids, _ = _stored(store, SMALL)
     _spoil(store, _cluster(store, ids["n0"]))
@@ -236,6 +253,93 @@ def test_a_volume_that_cannot_be_opened_keeps_nobody_from_committing(store: Stor
     store = Store(store.folder)
     ids, _ = _stored(store, {"new": _noise(7, 200, 200)})
     assert _read(store, ids["new"]) == _noise(7, 200, 200).tobytes()
+
+
+def _far(file: Path, root: int, starts: Sequence[int], _: Sequence[int]) -> None:
+    """Let a branch point at pages that are not there."""
+    for start in starts:
+        _write(file, root * PAGE + start, b"\xff\xff\xff\x0f")
+
+
+def _torn(file: Path, _: int, __: Sequence[int], children: Sequence[int]) -> None:
+    """Let leaves point outside themselves."""
+    for child in children:
+        _write(file, child * PAGE + 16, b"\xff" * 4)
+
+
+def _blank(file: Path, _: int, __: Sequence[int], children: Sequence[int]) -> None:
+    for child in children:
+        _write(file, child * PAGE, bytes(PAGE))
+
+
+def _write(file: Path, at: int, data: bytes) -> None:
+    with file.open("r+b") as opened:
+        opened.seek(at)
+        opened.write(data)
+
+
+def _break_pages(store: Store, damage: Callable[..., None]) -> Store:
+    """Damage the pages of the first volume that opening it does not look at."""
+    store.close()
+    file = store.folder / "volumes" / "00000001" / "data.mdb"
+    pages = Pages(file)
+    root = pages._page(pages.head.root)
+    children = [root.node(start).child for start in root.starts]
+    pages.close()
+    assert all(children), "a tree of one page has none that opening does not look at"
+    damage(file, root.number, root.starts, children)
+    return Store(store.folder)
+
+
+BROKEN = {"far": _far, "torn": _torn, "blank": _blank}
+MANY = {f"w{i}": _noise(100 + i, 140, 140) for i in range(120)}
+
+
+@pytest.mark.parametrize("damage", [_far, _blank])
+def test_a_volume_with_broken_pages_keeps_nobody_from_committing(
+    store: Store, damage: Callable[..., None]
+) -> None:
+    _stored(store, MANY)
+    store = _break_pages(store, damage)
+    for seed in (7, 8):
+        new = _noise(seed, 200, 200)
+        ids, _ = _stored(store, {"new": new})
+        store = _reopened(store)
+        assert _read(store, ids["new"]) == new.tobytes()
+    assert store._volumes.numbers() == [1, 2], "a new volume for all that comes"
+
+
+def test_a_new_volume_that_is_broken_is_an_error(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(volume: Volume, _: object) -> None:
+        raise IntegrityError(f"no page of {volume.number} is to be found")
+
+    monkeypatch.setattr(Volume, "put", fail)
+    monkeypatch.setattr(Volume, "flaws", lambda _: ["page 5 is broken"])
+    with pytest.raises(IntegrityError, match="page of 1"):
+        _stored(store, BIG)
+    assert store._volumes.numbers() == [1], "not one after the other"
+
+
+@pytest.mark.parametrize("damage", BROKEN.values(), ids=BROKEN)
+def test_gc_leaves_a_volume_with_broken_pages_until_it_is_of_no_use(
+    store: Store, damage: Callable[..., None]
+) -> None:
+    sources = {name: BytesSource("F32", a.shape, a.tobytes()) for name, a in MANY.items()}
+    commit_tensors(store, sources)
+    store = _break_pages(store, damage)
+    before = (store.folder / "volumes" / "00000001" / "data.mdb").read_bytes()
+    assert store.collector(undo_seconds=0).forecast().disk_bytes == 0
+    assert store.collector(undo_seconds=0).collect().disk_bytes == 0
+    assert (store.folder / "volumes" / "00000001" / "data.mdb").read_bytes() == before
+    with store.session(verify=True) as session:
+        put_checkpoint(session, sources)
+        session.mend()
+    store = _reopened(store)
+    assert store.collector(undo_seconds=0).collect().disk_bytes > 0
+    assert store._volumes.numbers() == [2]
+    assert store.check() == []
 
 
 def test_gc_takes_a_volume_that_is_damaged_and_of_no_use(store: Store) -> None:

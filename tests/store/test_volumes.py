@@ -1,5 +1,7 @@
 """Volumes: one writer at a time, from the first moment to the last."""
 
+import errno
+import shutil
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -40,6 +42,30 @@ def test_an_unlinked_volume_cannot_be_claimed(tmp_path: Path) -> None:
     assert volumes.claim(1) is None
     assert volumes.numbers() == []
     volumes.close()
+
+
+def test_a_volume_that_could_not_be_made_is_gone_before_anyone_can_claim_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs, claims = Volumes(tmp_path), Volumes(tmp_path), []
+
+    def fail(_: Path) -> None:
+        raise OSError(errno.EIO, "no more")
+
+    def remove(path: Path, **_: bool) -> None:
+        claims.append(theirs.claim(1))
+        real(path)
+
+    real = shutil.rmtree
+    monkeypatch.setattr("theta_store.db.volumes.sync_folder", fail)
+    monkeypatch.setattr("theta_store.db.volumes.shutil.rmtree", remove)
+    with pytest.raises(OSError, match="no more"):
+        ours.create(1)
+    assert claims == [None], "what another process puts there would be removed"
+    assert not ours.path(1).exists()
+    with pytest.raises(MissingObject):
+        ours.get(1)
+    ours.close()
 
 
 def test_a_volume_that_is_being_unlinked_is_no_error(tmp_path: Path) -> None:

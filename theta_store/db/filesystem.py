@@ -28,7 +28,7 @@ def free_bytes(folder: Path) -> int:
 
 
 def has_room(file: Path) -> bool:
-    """Say whether a file may grow by a transaction: on its disk, and under this process's own limit."""
+    """Say whether a file may grow by a transaction: on its disk, and under the process's limit."""
     return free_bytes(file.parent) >= _ROOM and file.stat().st_size + _ROOM <= _size_limit()
 
 
