@@ -22,7 +22,7 @@ DIGITS = (2, 3, 4, 6, 9)
 LEAST_ALIKE = 0.9
 # Near a power of two all products may be rounded the same way, which no average takes out: then
 # constants around the ratio are tried, so many to either side, in steps of a part of the spacing.
-AROUND, PARTS = 16, 16
+AROUND, PARTS = 64, 64
 
 
 @dataclass
