@@ -107,7 +107,7 @@ class FileWriter:
         if not hasattr(os, "fchmod"):
             return
         for _ in range(TICKS):
-            status = os.fstat(self._raw.fileno())
+            status = self.stat()
             if status.st_ctime_ns > status.st_mtime_ns:
                 return
             time.sleep(TICK_SECONDS)

@@ -1,7 +1,9 @@
 """The command line run in this process, in a folder of its own."""
 
 import json
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,16 @@ class Shell:
 
     def repo(self) -> Repo:
         return Repo.open(self.folder)
+
+
+def mounted(folder: Path, size: str) -> Iterator[Path]:
+    """Lend a file system of its own, of so many bytes as ``mount`` spells them."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
+    if sys.platform != "linux" or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import typer
 
-from tests.theta.cli.conftest import Answer, Shell
+from tests.theta.cli.conftest import Answer, Shell, mounted
 from theta.cli.commit import _edited
 from theta.cli.terminal import Terminal
 from theta_store.errors import (
@@ -307,13 +307,7 @@ def test_7_no_file_may_grow_further(model: Shell) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 8 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(folder)]
-    if sys.platform != "linux" or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("mounting is not allowed here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    yield from mounted(tmp_path / "disk", "8m")
 
 
 def test_7_the_disk_is_full(shell: Shell, small_disk: Path) -> None:

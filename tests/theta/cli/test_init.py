@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.theta.cli.conftest import Shell
+from tests.theta.cli.conftest import Shell, mounted
 
 KIB = 1024
 
@@ -17,13 +17,7 @@ KIB = 1024
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)]
-    if sys.platform != "linux" or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("mounting is not allowed here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    yield from mounted(tmp_path / "disk", "1m")
 
 
 def _theta(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
