@@ -239,10 +239,8 @@ class Chunks:
             if form.predictor == NO_PREDICTOR:
                 decode_chunk(form.codec, form.version, form.width, payload, out, scratch)
                 return
-            kept = scratch.array(f"payload {reading.depth}", len(payload))
-            kept[:] = np.frombuffer(payload, np.uint8)
-        with _damage_named(id_), reading.deeper():
-            decode_residual(form, kept.data, reading, out, scratch)
+            with reading.deeper():
+                decode_residual(form, payload, reading, out, scratch)
 
     @contextmanager
     def _payload(self, id_: ChunkId, form: Form) -> Iterator[memoryview]:

@@ -174,6 +174,10 @@ class Refs(msgspec.Struct, frozen=True):
             return read_head(reader)
 
 
+# Records of tensors that are kept in memory, of some hundred bytes each.
+REMEMBERED = 1 << 16
+
+
 class Store:
     """An open store; use it as a context manager or call `close`."""
 
@@ -193,6 +197,7 @@ class Store:
         self._meta = self._opened(folder)
         self._volumes = Volumes(folder / VOLUMES, readonly=self.readonly)
         self._pool = Pool(limits)
+        self._tensors: dict[TensorId, Tensor] = {}
         self.refs = Refs(self._meta)
 
     def _opened(self, folder: Path) -> Meta:
@@ -273,6 +278,19 @@ class Store:
     def tensor(self, id_: TensorId) -> Tensor:
         """Return a tensor's record."""
         return self._typed(id_, Tensor)
+
+    def known_tensor(self, id_: TensorId) -> Tensor:
+        """Return a tensor's record, from memory where this was asked before; it was verified then.
+
+        For those who ask again and again.
+        """
+        found = self._tensors.get(id_)
+        if found is None:
+            found = self._typed(id_, Tensor)
+            if len(self._tensors) >= REMEMBERED:
+                self._tensors.clear()
+            self._tensors[id_] = found
+        return found
 
     def params(self, id_: ParamsId) -> Params:
         """Return a node of a parameter tree."""
@@ -398,7 +416,7 @@ class Store:
         """
         from theta_store.derived_source import DerivedSource
 
-        terms = tuple(map(self.tensor, hint.tensors))
+        terms = tuple(map(self.known_tensor, hint.tensors))
         return DerivedSource.sum_of(terms, hint.coefficients, self._chunks, self._pool.scratch)
 
     def adapted(self, hint: Adapter) -> "DerivedSource":
