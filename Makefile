@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .PHONY: test thorough demo docs bench bench-installed bench-speed bench-toys bench-storage lint \
-	types layers clean
+	types layers sanitized clean
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt theta_store/kernels/native.c
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[torch]" --group test --group dev
@@ -20,6 +20,17 @@ test: $(STAMP)
 thorough: $(STAMP)
 	$(BIN)/python -m pytest -q tests/store/test_forms_round_trip.py --hypothesis-profile=thorough
 	$(BIN)/python -m tests.store.repack_race --kills 200
+
+# The loops in C under the sanitizers of GCC; builds them anew afterwards.
+SANITIZED := -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
+sanitized: $(STAMP)
+	CFLAGS="$(SANITIZED)" $(BIN)/python setup.py -q build_ext --inplace --force
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+		ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest -q -p no:cacheprovider \
+		tests/store/kernels tests/store/codecs tests/store/predictors/test_weighted_sum.py \
+		--deselect tests/store/kernels/test_native.py::test_theta_runs_without_them; \
+		status=$$?; rm -f theta_store/kernels/*.so; \
+		$(BIN)/python setup.py -q build_ext --inplace --force; exit $$status
 
 demo: $(STAMP)
 	$(BIN)/python docs/examples/run_demo.py

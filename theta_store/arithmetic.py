@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from theta_store.dtypes import DType
 from theta_store.errors import UsageError
+from theta_store.kernels import has_all_ones
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 Plain = NDArray[np.uint8]
@@ -135,10 +136,8 @@ def is_finite(plain: bytes | memoryview | Plain, row: DType) -> bool:
     layout = _LAYOUTS[row.name]
     if layout.special != "ieee":
         return bool(np.isfinite(widen(plain, row)).all())
-    words = np.frombuffer(plain, f"<u{row.nbytes}")
-    # An exponent with all its bits set is above any other: of the positive, and of the negative.
-    positive = np.max(words.view(f"<i{row.nbytes}"), initial=0) < layout.top
-    return bool(positive and np.max(words, initial=0) < layout.sign | layout.top)
+    # An exponent has all its bits set there, and nowhere else.
+    return not has_all_ones(plain, row.nbytes, layout.top)
 
 
 def half_step(values: Floats, row: DType) -> NDArray[np.float64]:

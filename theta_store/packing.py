@@ -9,17 +9,16 @@ root is the base of the next one.
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from theta_store.chunks import Chain, Chunks, Needs
 from theta_store.derivations.base import Claim
 from theta_store.dtypes import DType
 from theta_store.errors import IntegrityError
 from theta_store.forms import Form, Need
 from theta_store.ids import ChunkId
+from theta_store.kernels import is_same
 from theta_store.payloads import Payload
 from theta_store.predictors import SAME
-from theta_store.scratch import Bytes, Scratch
+from theta_store.scratch import Scratch
 from theta_store.selector import (
     Candidate,
     EncodedForm,
@@ -31,8 +30,6 @@ from theta_store.selector import (
 )
 
 DEPTH = 4
-# Bytes that are compared before all are.
-FIRST = 1 << 14
 
 
 def pack_alone(
@@ -81,27 +78,15 @@ def _candidates(
     claims: Sequence[Claim], id_: ChunkId, plain: memoryview, reading: Needs
 ) -> tuple[list[Candidate], bool]:
     """Return the guesses that may be used; one that is the very bytes, if so, is the only one."""
-    source = np.frombuffer(plain, np.uint8)
     found = []
     for claim in claims:
         candidate = _candidate(claim, id_, len(plain), reading)
         if candidate is None:
             continue
-        if _is_same(candidate.plain, source):
+        if is_same(candidate.plain, plain):
             return [candidate], True
         found.append(candidate)
     return found, False
-
-
-def _is_same(guess: Bytes, source: Bytes) -> bool:
-    """Compare; a guess that is wrong is mostly wrong at the beginning."""
-    if len(guess) != len(source) or not np.array_equal(guess[:FIRST], source[:FIRST]):
-        return False
-    # Eight at a time: numpy makes a truth value of each comparison, and looks at all of them.
-    whole = len(source) // 8 * 8
-    return np.array_equal(guess[:whole].view(np.uint64), source[:whole].view(np.uint64)) and (
-        np.array_equal(guess[whole:], source[whole:])
-    )
 
 
 def _from_further_back(claims: Sequence[Claim], chain: Chain) -> list[Claim]:

@@ -14,6 +14,8 @@ from theta_store.ids import TensorId
 from theta_store.predictors import weighted_sum
 from theta_store.store import Store
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 SHAPE = (700, 512)
 
 

@@ -16,10 +16,8 @@ from theta_store.codecs.plane import CONSTANT, RAW, Coded, pack_entries, unpack_
 from theta_store.codecs.residual import (
     check_guess,
     difference,
-    settle,
     tail_of,
-    unfold,
-    words_in,
+    words_of,
 )
 from theta_store.codecs.words import decode_words, encode_words
 from theta_store.dtypes import DType
@@ -59,10 +57,8 @@ class Delta:
         coded, tail = unpack_entries(payload, 1, width)
         if len(tail) != len(out) % width:
             raise IntegrityError("delta: the payload has a wrong length")
-        words = words_in(scratch, "residual", len(out) // width, width)
-        decode_words(coded, words, scratch, decode_skewed)
-        unfold(words, scratch)
-        settle(words, guess, out)
+        guessed = words_of(guess.plain, width)
+        decode_words(coded, words_of(out, width), scratch, decode_skewed, guessed)
         tail_of(out, width)[:] = tail
 
 

@@ -15,9 +15,10 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from theta_store.codecs.residual import words_in, words_of
+from theta_store.codecs.residual import words_of
 from theta_store.dtypes import DType
 from theta_store.errors import IntegrityError
+from theta_store.kernels import words_in
 from theta_store.scratch import Bytes, Scratch
 
 # The eight bits behind the sign of a 32- or 16-bit word; five of a half; a double's eleven, as a

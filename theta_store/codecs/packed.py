@@ -18,11 +18,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from theta_store.codecs.places import places
 from theta_store.codecs.plane import (
     CONSTANT,
     Coded,
-    Plane,
     decode_plane,
     encode_plane,
     encode_shrinking,
@@ -32,22 +30,20 @@ from theta_store.codecs.plane import (
 )
 from theta_store.codecs.words import take_place
 from theta_store.errors import IntegrityError
+from theta_store.kernels import ESCAPE, LOW_BITS, Plane, unpack
+from theta_store.kernels.places import places
 from theta_store.scratch import Bytes, Scratch
 
 Flags = NDArray[np.bool_]
 
 PACKED = 3
-ESCAPE = 3
 # A group with more escapes than this share stays as it is.
 FEW_ESCAPES = 0.2
 LEAST_BYTES = 1024
 _HEAD = struct.Struct("<II")
-_LOW_BITS = np.uint32(0x03030303)
 # The product has the two low bits of a word's four bytes side by side in its highest byte; no sum
 # of shifted bits meets another, so nothing carries.
 _GATHER = np.uint32(1 << 24 | 1 << 18 | 1 << 12 | 1 << 6)
-# The way back, in two steps: four bits to each half of a word, then two to each byte.
-_SPREAD = ((np.uint32(1 << 12 | 1), np.uint32(0x000F000F)), (np.uint32(1 << 6 | 1), _LOW_BITS))
 
 
 def encode_skewed(plane: Bytes, scratch: Scratch, bounds: Sequence[int] = ()) -> Coded:
@@ -77,10 +73,12 @@ def encode_skewed(plane: Bytes, scratch: Scratch, bounds: Sequence[int] = ()) ->
     return PACKED, b"".join((head, pack_entries(planes), planes[0][1], planes[1][1]))
 
 
-def decode_skewed(kind: int, data: memoryview, size: int, scratch: Scratch) -> Plane:
+def decode_skewed(
+    kind: int, data: memoryview, size: int, scratch: Scratch, role: str = "packed bytes"
+) -> Plane:
     """Return a plane of ``size`` bytes, or the one byte it repeats; else an `IntegrityError`.
 
-    The bytes may live in ``scratch`` until the next call.
+    The bytes may live in ``scratch`` under a role until the next call with that.
     """
     if kind != PACKED:
         return decode_plane(kind, data, size, scratch)
@@ -92,19 +90,18 @@ def decode_skewed(kind: int, data: memoryview, size: int, scratch: Scratch) -> P
     (first, second), rest = unpack_entries(data, _HEAD.size, 2)
     if len(rest):
         raise IntegrityError("a packed plane has a wrong length")
-    plane = scratch.array("packed bytes", size)
-    later = plane[split:]
-    _unpack(second, later, scratch)
-    escaped = scratch.array("large", len(later)).view(np.bool_)
-    found = places(np.equal(later, ESCAPE, out=escaped), escapes)
-    if len(found) != escapes:
+    plane = scratch.array(role, size)
+    packed = _filled(second, -(-(size - split) // 4), scratch)
+    front = _filled(first, split + escapes, scratch)
+    if not unpack(packed, front[split:], plane[split:], scratch):
         raise IntegrityError("a packed plane has other escapes than it declares")
-    front = decode_plane(*first, split + escapes, scratch)
-    if isinstance(front, int):
-        front = np.full(split + escapes, front, np.uint8)
     plane[:split] = front[:split]
-    later[found] = front[split:] + np.uint8(ESCAPE)
     return plane
+
+
+def _filled(coded: tuple[int, memoryview], size: int, scratch: Scratch) -> Bytes:
+    plane = decode_plane(*coded, size, scratch)
+    return np.full(size, plane, np.uint8) if isinstance(plane, int) else plane
 
 
 def _split(plane: Bytes, large: Flags, ends: Sequence[int]) -> tuple[int, int]:
@@ -149,19 +146,8 @@ def _pack(later: Bytes, large: Flags | None, scratch: Scratch) -> Bytes:
         ones = large.view(np.uint8)
         np.negative(ones, out=ones)
         np.bitwise_or(later, ones, out=symbols[: len(later)])
-        np.bitwise_and(four, _LOW_BITS, out=four)
+        np.bitwise_and(four, LOW_BITS, out=four)
     np.multiply(four, _GATHER, out=four)
     packed = scratch.array("packed", size)
     take_place(four, 3, packed)
     return packed
-
-
-def _unpack(coded: tuple[int, memoryview], later: Bytes, scratch: Scratch) -> None:
-    size = -(-len(later) // 4)
-    symbols = scratch.array("symbols", 4 * size)
-    four = symbols.view("<u4")
-    four[:] = decode_plane(*coded, size, scratch)
-    for factor, kept in _SPREAD:
-        np.multiply(four, factor, out=four)
-        np.bitwise_and(four, kept, out=four)
-    later[:] = symbols[: len(later)]

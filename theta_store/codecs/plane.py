@@ -11,6 +11,7 @@ import numpy as np
 
 from theta_store.codecs.frames import expand, huffman, huffman_groups
 from theta_store.errors import IntegrityError
+from theta_store.kernels import Plane
 from theta_store.scratch import Bytes, Scratch
 
 RAW, FRAME, CONSTANT = range(3)
@@ -22,8 +23,6 @@ WORTH_UNCUT = 1 / 16
 
 Data = bytes | memoryview
 Coded = tuple[int, Data]
-# A decoded plane: its bytes, or the one byte that all of them are.
-Plane = Bytes | int
 
 _ENTRY = struct.Struct("<BI")
 ENTRY_BYTES = _ENTRY.size
@@ -62,7 +61,13 @@ def is_constant(plane: Bytes) -> bool:
     return bool(first == plane[-1] and first == plane.max() and first == plane.min())
 
 
-def decode_plane(kind: int, data: memoryview, size: int, scratch: Scratch) -> Plane:
+def decode_plane(
+    kind: int,
+    data: memoryview,
+    size: int,
+    scratch: Scratch,
+    role: str = "",  # noqa: ARG001 - of `Decode`; nothing is kept in scratch
+) -> Plane:
     """Return a plane of ``size`` bytes, or the one byte it repeats; else an `IntegrityError`."""
     if kind == CONSTANT and len(data) == 1:
         return data[0]

@@ -4,16 +4,12 @@ Owns the arithmetic that the residual codecs share. It is on the bits of machine
 exact for any dtype and any bit pattern. Must not know how words are coded.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from theta_store.codecs.base import Guess
 from theta_store.errors import IntegrityError
+from theta_store.kernels import Words, words_in
 from theta_store.scratch import Bytes, Scratch
-
-Words = NDArray[np.unsignedinteger[Any]]
 
 
 def words_of(plain: Bytes | memoryview, width: int) -> Words:
@@ -25,11 +21,6 @@ def words_of(plain: Bytes | memoryview, width: int) -> Words:
 def tail_of(plain: memoryview, width: int) -> memoryview:
     """Return the bytes at the end of a chunk that fill no word."""
     return plain[len(plain) // width * width :]
-
-
-def words_in(scratch: Scratch, role: str, count: int, width: int) -> Words:
-    """Return ``count`` words of the scratch buffer of this role."""
-    return scratch.array(role, count * width).view(f"<u{width}")
 
 
 def check_guess(guess: Guess, size: int) -> None:
@@ -57,15 +48,6 @@ def fold(words: Words, scratch: Scratch) -> None:
     np.right_shift(words.view(signed), 8 * width - 1, out=sign.view(signed))
     # A sum, not a shift: numpy has no fast shift to the left of single bytes.
     np.add(words, words, out=words)
-    np.bitwise_xor(words, sign, out=words)
-
-
-def unfold(words: Words, scratch: Scratch) -> None:
-    """Undo `fold`, in place."""
-    sign = words_in(scratch, "residual sign", len(words), words.itemsize)
-    np.bitwise_and(words, 1, out=sign)
-    np.negative(sign, out=sign)
-    np.right_shift(words, 1, out=words)
     np.bitwise_xor(words, sign, out=words)
 
 

@@ -17,18 +17,11 @@ from theta_store.codecs.base import Guess
 from theta_store.codecs.exponents import Order, exponent_code, order_of
 from theta_store.codecs.packed import decode_skewed, encode_skewed
 from theta_store.codecs.plane import Coded, pack_entries, unpack_entries
-from theta_store.codecs.residual import (
-    Words,
-    check_guess,
-    difference,
-    settle,
-    tail_of,
-    unfold,
-    words_in,
-)
+from theta_store.codecs.residual import check_guess, difference, settle, tail_of
 from theta_store.codecs.words import decode_words, encode_words
 from theta_store.dtypes import DType
 from theta_store.errors import IntegrityError, UsageError
+from theta_store.kernels import Words, unfold, words_in
 from theta_store.scratch import Bytes, Scratch
 
 MODE = 0

@@ -3,20 +3,17 @@
 Owns taking words apart and putting them together. Must not know what the words mean.
 """
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from theta_store.codecs.plane import Coded, Plane
-from theta_store.codecs.residual import Words, words_in
+from theta_store.codecs.plane import Coded
+from theta_store.kernels import Plane, Words, join
 from theta_store.scratch import Bytes, Scratch
 
-# So few words take less time than the calls that vector code needs.
-FEW = 1 << 13
-
 Encode = Callable[[Bytes, Scratch], Coded]
-Decode = Callable[[int, memoryview, int, Scratch], Plane]
+# Of kind, bytes, length of the plane; it may live in scratch under a role, which is the last.
+Decode = Callable[[int, memoryview, int, Scratch, str], Plane]
 
 
 def encode_words(words: Words, scratch: Scratch, encode: Encode, role: str) -> list[Coded]:
@@ -39,11 +36,21 @@ def take_place(words: Words, place: int, plane: Bytes) -> None:
 
 
 def decode_words(
-    coded: Sequence[tuple[int, memoryview]], words: Words, scratch: Scratch, decode: Decode
+    coded: Sequence[tuple[int, memoryview]],
+    words: Words,
+    scratch: Scratch,
+    decode: Decode,
+    guess: Words | None = None,
 ) -> None:
-    """Fill contiguous words from their planes; damage is an `IntegrityError`."""
-    planes = (decode(kind, data, len(words), scratch) for kind, data in coded)
-    _join(planes, words, scratch)
+    """Fill contiguous words from their planes; damage is an `IntegrityError`.
+
+    With a guess the planes are those of folded differences, which are added to it.
+    """
+    planes = [
+        decode(kind, data, len(words), scratch, f"plane {place}")
+        for place, (kind, data) in enumerate(coded)
+    ]
+    join(planes, words, guess, scratch)
 
 
 def _plane(words: Words, place: int, scratch: Scratch, role: str) -> Bytes:
@@ -53,41 +60,3 @@ def _plane(words: Words, place: int, scratch: Scratch, role: str) -> Bytes:
     plane = scratch.array(f"{role} plane {place}", len(words))
     take_place(words, place, plane)
     return plane
-
-
-def _join(planes: Iterator[Plane], words: Words, scratch: Scratch) -> None:
-    """Fill words from the next planes: the lower half of each, then the upper one.
-
-    A plane may live in scratch until the next is asked for, so each is used at once. Halves of
-    halves, since numpy has vector code for whole words, not for bytes at strides.
-    """
-    half = words.itemsize // 2
-    if len(words) <= FEW:
-        for place, plane in enumerate(itertools.islice(planes, words.itemsize)):
-            words.view(np.uint8)[place :: words.itemsize] = plane
-        return
-    if half <= 1:
-        words[:] = next(planes)
-        if half:
-            _raise(next(planes), 8, words, scratch)
-        return
-    part = words_in(scratch, f"half words {half}", len(words), half)
-    _join(planes, part, scratch)
-    words[:] = part
-    _join(planes, part, scratch)
-    _raise(part, 8 * half, words, scratch)
-
-
-def _raise(upper: Words | int, shift: int, words: Words, scratch: Scratch) -> None:
-    """Set the upper bits of words that are zero there."""
-    if isinstance(upper, int):
-        if upper:
-            np.bitwise_or(words, words.dtype.type(upper << shift), out=words)
-        return
-    # Written so many bytes further on, each is shifted: the part of it that lies in the word after
-    # its own is zero.
-    gap, size = shift // 8, len(words) * words.itemsize
-    moved = scratch.array("moved words", gap + size)
-    moved[:gap] = 0
-    moved[gap:].view(words.dtype)[:] = upper
-    np.bitwise_or(words, moved[:size].view(words.dtype), out=words)

@@ -23,6 +23,8 @@ from theta_store.codecs.plane import CONSTANT, RAW, pack_entries
 from theta_store.dtypes import DTYPES
 from theta_store.errors import IntegrityError
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 BITMAP = Bitmap()
 WIDTHS = st.sampled_from([1, 2, 4, 8])
 

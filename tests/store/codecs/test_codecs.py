@@ -14,6 +14,8 @@ from theta_store.errors import ForeignRepository, IntegrityError
 from theta_store.scratch import Scratch
 from theta_store.selector import decode_chunk, encode_alone
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 GOLDEN = Path(__file__).parents[2] / "golden" / "codecs"
 SCRATCH = Scratch()
 

@@ -26,6 +26,8 @@ from theta_store.codecs.plane import CONSTANT, FRAME, RAW, pack_entries, unpack_
 from theta_store.dtypes import DTYPES
 from theta_store.errors import IntegrityError
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 DELTA = Delta()
 WIDTHS = st.sampled_from([1, 2, 4, 8])
 

@@ -31,6 +31,8 @@ from theta_store.codecs.sorted import code_of, differences, encode_in_order, pla
 from theta_store.dtypes import DTYPES
 from theta_store.errors import IntegrityError, UsageError
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 SORTED = Sorted()
 WIDTHS = st.sampled_from([1, 2, 4, 8])
 SORTABLE = [name for name in sorted(DTYPES) if exponent_code(DTYPES[name]) is not None]

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from theta_store.codecs.plane import CONSTANT, RAW, Coded
-from theta_store.codecs.residual import Words
-from theta_store.codecs.words import FEW, decode_words, encode_words, take_place
+from theta_store.codecs.words import decode_words, encode_words, take_place
+from theta_store.kernels import Words
+from theta_store.kernels.portable import FEW
 from theta_store.scratch import Bytes, Scratch
+
+pytestmark = pytest.mark.usefixtures("loops")
 
 WIDTHS = (1, 2, 4, 8)
 COUNTS = (0, 1, 2, 3, 17, FEW, FEW + 1, FEW + 7, 3 * FEW)
@@ -22,11 +25,11 @@ def as_they_are(plane: Bytes, scratch: Scratch) -> Coded:
     return RAW, plane.tobytes()
 
 
-def read(kind: int, data: memoryview, size: int, scratch: Scratch) -> Bytes | int:
-    """Return a plane in memory that the next one overwrites."""
+def read(kind: int, data: memoryview, size: int, scratch: Scratch, role: str) -> Bytes | int:
+    """Return a plane in memory that the next one of its role overwrites."""
     if kind == CONSTANT:
         return data[0]
-    plane = scratch.array("test", size)
+    plane = scratch.array(role, size)
     plane[:] = np.frombuffer(data, np.uint8)
     return plane
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from theta_store.codecs.places import FEW, MANY, places
+from theta_store.kernels.places import FEW, MANY, places
 
 
 @given(st.lists(st.booleans(), max_size=70), st.integers(0, 9))

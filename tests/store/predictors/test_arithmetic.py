@@ -34,6 +34,8 @@ from theta_store.arithmetic import (
 from theta_store.dtypes import DTYPES
 from theta_store.errors import UsageError
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 TORCH = {
     "BF16": torch.bfloat16,
     "F16": torch.float16,

@@ -18,6 +18,8 @@ from theta_store.errors import IntegrityError
 from theta_store.predictors import weighted_sum
 from theta_store.predictors.head import decode_head, encode_head
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 GOLDEN = Path(__file__).parents[2] / "golden" / "predictors" / "weighted_sum.json"
 MODEST = st.floats(-4, 4, allow_nan=False, allow_subnormal=False)
 

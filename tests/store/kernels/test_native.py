@@ -1,0 +1,243 @@
+"""The C loops give the bytes of those in numpy, at any length and address, and refuse what lies."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from theta_store.arithmetic import is_finite, narrow, weighted_sum, widen
+from theta_store.dtypes import DTYPES
+from theta_store.kernels import portable
+from theta_store.scratch import Bytes, Scratch
+
+native = pytest.importorskip(
+    "theta_store.kernels.native", reason="theta was installed without a C compiler"
+)
+SCRATCH = Scratch()
+# Around the ends of blocks (2,048) and vectors.
+COUNTS = st.one_of(st.integers(0, 70), st.sampled_from([2047, 2048, 2049, 4096, 6151, 40_000]))
+SEEDS = st.integers(0, 999)
+
+
+def bytes_of(size: int, seed: int, shift: int = 0, below: int = 256) -> Bytes:
+    """Return random bytes that begin ``shift`` bytes into their memory."""
+    return np.random.default_rng(seed).integers(0, below, shift + size, np.uint8)[shift:]
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    width=st.sampled_from([1, 2, 4, 8]),
+    count=COUNTS,
+    seed=SEEDS,
+    constants=st.lists(st.none() | st.integers(0, 255), min_size=8, max_size=8),
+    shift=st.integers(0, 3),
+    guessed=st.booleans(),
+)
+def test_words_are_joined(
+    width: int,
+    count: int,
+    seed: int,
+    constants: list[int | None],
+    shift: int,
+    guessed: bool,
+) -> None:
+    planes = tuple(
+        bytes_of(count, seed + place, shift) if constants[place] is None else constants[place]
+        for place in range(width)
+    )
+    word = f"<u{width}"
+    guess = bytes_of(count * width, seed, shift).view(word) if guessed else None
+    made, wanted = (np.full(count * width + shift, 0xA5, np.uint8)[shift:] for _ in range(2))
+    native.join(planes, width, guess, made)
+    portable.join(planes, wanted.view(word), guess, SCRATCH)
+    assert made.tobytes() == wanted.tobytes()
+
+
+@settings(deadline=None, max_examples=200)
+@given(count=COUNTS, seed=SEEDS, most=st.integers(1, 256), missing=st.integers(-1, 1))
+def test_bits_are_spread_and_escapes_put_between(
+    count: int, seed: int, most: int, missing: int
+) -> None:
+    packed = bytes_of(-(-count // 4), seed, below=most)
+    if count % 4:
+        packed[-1] &= (1 << count % 4 * 2) - 1
+    twos = packed[:, np.newaxis] >> np.array([0, 2, 4, 6], np.uint8) & 3
+    threes = int(np.count_nonzero(twos.ravel()[:count] == 3))
+    escapes = bytes_of(max(threes + missing, 0), seed + 1)
+    made, wanted = np.zeros(count, np.uint8), np.zeros(count, np.uint8)
+    told = native.unpack(packed, escapes, made)
+    assert told == portable.unpack(packed, escapes, wanted, SCRATCH)
+    assert told == (len(escapes) == threes)
+    if told:
+        assert made.tobytes() == wanted.tobytes()
+
+
+def test_bits_that_fill_the_last_byte_up_are_nothing() -> None:
+    for count in range(1, 9):
+        packed = np.full(-(-count // 4), 0xFF, np.uint8)
+        escapes = np.arange(count, dtype=np.uint8)
+        out = np.zeros(count, np.uint8)
+        assert native.unpack(packed, escapes, out)
+        assert out.tolist() == [3 + place for place in range(count)]
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    name=st.sampled_from(["BF16", "F32"]),
+    count=COUNTS,
+    seed=SEEDS,
+    coefficients=st.lists(st.floats(-3, 3) | st.sampled_from([0.5, 1 / 3]), min_size=1, max_size=5),
+    any_bits=st.booleans(),
+)
+def test_a_sum_is_numpys_to_the_bit(
+    name: str, count: int, seed: int, coefficients: list[float], any_bits: bool
+) -> None:
+    row = DTYPES[name]
+    random = np.random.default_rng(seed)
+    terms = [
+        bytes_of(count * row.nbytes, seed + place, shift=1)
+        if any_bits
+        else narrow(random.standard_normal(count).astype(np.float32), row)
+        for place, _ in enumerate(coefficients)
+    ]
+    with np.errstate(all="ignore"):
+        wide = [widen(term.copy(), row).copy() for term in terms]
+        wanted = narrow(weighted_sum(wide, coefficients), row)
+    made = np.zeros(count * row.nbytes + 1, np.uint8)[1:]
+    told = native.weighted_sum(tuple(terms), tuple(coefficients), row.nbytes, made)
+    assert told == is_finite(wanted, row)
+    if told:
+        assert made.tobytes() == wanted.tobytes()
+        assert all(is_finite(term, row) for term in terms)
+
+
+def test_products_are_rounded_before_they_are_added() -> None:
+    # What a fused product and sum would get is another float32.
+    random = np.random.default_rng(1)
+    one, two = (random.standard_normal(1 << 16).astype(np.float32) for _ in range(2))
+    made = np.empty(len(one), np.float32)
+    native.weighted_sum((one.view(np.uint8), two.view(np.uint8)), (1 / 3, 0.7), 4, made)
+    first, second = np.float32(1 / 3), np.float32(0.7)
+    assert np.array_equal(made, one * first + two * second)
+    fused = (one * first + two.astype(np.float64) * np.float64(second)).astype(np.float32)
+    assert not np.array_equal(made, fused)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2047, 2048, 4999])
+@pytest.mark.parametrize(
+    ("name", "code", "factor"),
+    [
+        # The largest bfloat16, times a bit more than 1, is a float32 that rounds to infinity.
+        ("BF16", 0x7F7F, 1.003),
+        ("BF16", 0xFF7F, 1.003),
+        ("BF16", 0x7FFF, 1.0),
+        ("BF16", 0xFF81, 1.0),
+        ("BF16", 0x7F80, 0.0),
+        ("BF16", 0x3F80, 1e300),
+        ("F32", 0x7F7FFFFF, 1.003),
+        ("F32", 0x7FFFFFFF, 1.0),
+        ("F32", 0xFF800000, -1.0),
+        ("F32", 0x3F800000, -1e300),
+    ],
+)
+def test_a_sum_that_is_not_finite_anywhere_is_told(
+    name: str, code: int, factor: float, place: int
+) -> None:
+    row = DTYPES[name]
+    term = np.zeros(5000, f"<u{row.nbytes}")
+    out = np.empty(5000 * row.nbytes, np.uint8)
+    assert native.weighted_sum((term.view(np.uint8),), (1.0,), row.nbytes, out)
+    term[place] = code
+    assert not native.weighted_sum((term.view(np.uint8),), (factor,), row.nbytes, out)
+
+
+@settings(deadline=None, max_examples=200)
+@given(name=st.sampled_from(["BF16", "F16", "F32"]), plain=st.binary(max_size=80), count=COUNTS)
+def test_what_is_not_finite_is_found_wherever_it_is(name: str, plain: bytes, count: int) -> None:
+    row = DTYPES[name]
+    top = {"BF16": 0x7F80, "F16": 0x7C00, "F32": 0x7F800000}[name]
+    whole = np.zeros(count * row.nbytes, np.uint8).tobytes() + plain[: len(plain) // 4 * 4]
+    found = native.has_all_ones(whole, row.nbytes, top)
+    assert found == portable.has_all_ones(whole, row.nbytes, top)
+    with np.errstate(all="ignore"):
+        assert found != bool(np.isfinite(widen(whole, row)).all())
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("join", ((b"ab",), 3, None, bytearray(3))),
+        ("join", ((b"ab",), 2, None, bytearray(4))),
+        ("join", ((b"ab", b"abc"), 2, None, bytearray(4))),
+        ("join", ((b"ab", 256), 2, None, bytearray(4))),
+        ("join", ((b"ab", -1), 2, None, bytearray(4))),
+        ("join", ((b"ab", 1 << 70), 2, None, bytearray(4))),
+        ("join", ((b"ab", b"ab"), 2, None, bytearray(5))),
+        ("join", ((b"ab", b"ab"), 2, b"abc", bytearray(4))),
+        ("join", ((b"ab", b"ab"), 2, None, b"abcd")),
+        ("join", ((b"ab", "ab"), 2, None, bytearray(4))),
+        ("join", ([b"ab", b"ab"], 2, None, bytearray(4))),
+        ("unpack", (b"ab", b"", bytearray(4))),
+        ("unpack", (b"a", b"", bytearray(5))),
+        ("unpack", (b"a", b"", b"abcd")),
+        ("weighted_sum", ((), (), 2, bytearray(4))),
+        ("weighted_sum", ((bytes(4),), (), 2, bytearray(4))),
+        ("weighted_sum", ((bytes(4),), (1.0,), 8, bytearray(4))),
+        ("weighted_sum", ((bytes(4),), (1.0,), 2, bytearray(3))),
+        ("weighted_sum", ((bytes(4),), ("1",), 2, bytearray(4))),
+        ("weighted_sum", ((bytes(2),), (1.0,), 2, bytearray(4))),
+        ("weighted_sum", ((bytes(4),) * 257, (1.0,) * 257, 2, bytearray(4))),
+        ("has_all_ones", (bytes(3), 2, 0x7F80)),
+        ("has_all_ones", (bytes(8), 8, 0x7F80)),
+    ],
+)
+def test_what_does_not_fit_is_refused(name: str, arguments: tuple[object, ...]) -> None:
+    with pytest.raises((ValueError, TypeError, BufferError, OverflowError)):
+        getattr(native, name)(*arguments)
+
+
+def test_memory_that_is_no_single_run_is_refused() -> None:
+    strided = np.zeros(8, np.uint8)[::2]
+    with pytest.raises(ValueError, match="contiguous"):
+        native.has_all_ones(strided, 2, 0x7F80)
+    with pytest.raises(ValueError, match="contiguous"):
+        native.join((strided,), 1, None, bytearray(4))
+
+
+def test_256_terms_are_the_most() -> None:
+    terms = (np.ones(3, np.float32).view(np.uint8),) * 256
+    out = np.zeros(3, np.float32)
+    assert native.weighted_sum(terms, (1.0,) * 256, 4, out)
+    assert out.tolist() == [256.0] * 3
+
+
+def test_theta_runs_without_them(tmp_path: Path) -> None:
+    """A package whose C code was not built is chosen by numpy's loops."""
+    code = (
+        "import sys; sys.modules['theta_store.kernels.native'] = None\n"
+        "import theta_store.kernels as kernels\n"
+        "assert kernels.native is None\n"
+        "from theta.__main__ import main; main()"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def theta(*arguments: str) -> None:
+        command = [sys.executable, "-c", code, *arguments]
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+
+    weights = np.random.default_rng(0).standard_normal(40_000).astype(np.float32)
+    np.savez(tmp_path / "m.npz", w=weights)
+    theta("init")
+    theta("add", "m.npz")
+    theta("commit", "-m", "one")
+    np.savez(tmp_path / "m.npz", w=weights * np.float32(1.001))
+    theta("commit", "-am", "two")
+    (tmp_path / "m.npz").unlink()
+    theta("restore", "m.npz")
+    assert np.array_equal(np.load(tmp_path / "m.npz")["w"], weights * np.float32(1.001))
+    theta("fsck")

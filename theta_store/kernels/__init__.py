@@ -1,0 +1,86 @@
+"""Loops over the words of a chunk: in C where that was built, else in numpy.
+
+Owns the choice between the two, which give the same bytes, and what C does for some dtypes only.
+Must not know payloads, codecs or the store.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from theta_store.kernels import portable
+from theta_store.kernels.portable import ESCAPE, LOW_BITS, Plane, Words, unfold, words_in
+from theta_store.scratch import Bytes, Scratch
+
+try:
+    from theta_store.kernels import native
+except ImportError:  # there was no compiler where this was installed
+    native = None  # type: ignore[assignment]
+
+Plain = bytes | memoryview | NDArray[np.unsignedinteger[Any]]
+
+
+def join(planes: Sequence[Plane], words: Words, guess: Words | None, scratch: Scratch) -> None:
+    """Fill contiguous words from the bytes of each place, the lowest first.
+
+    With a ``guess`` of as many words they are folded differences, which are added to it.
+    """
+    if native is None:
+        portable.join(planes, words, guess, scratch)
+    else:
+        native.join(tuple(planes), words.itemsize, guess, words)
+
+
+def unpack(packed: Bytes, escapes: Bytes, out: Bytes, scratch: Scratch) -> bool:
+    """Fill ``out`` with two bits of ``packed`` per byte, the first in the lowest; a 3 is an escape.
+
+    Each escape is the next of ``escapes``, plus 3. False, where there are more or fewer of them.
+    """
+    if native is None:
+        return portable.unpack(packed, escapes, out, scratch)
+    return native.unpack(packed, escapes, out)
+
+
+def sum_bf16(terms: Sequence[Bytes], coefficients: Sequence[float], out: Bytes) -> bool:
+    """Fill ``out`` as `theta_store.arithmetic.weighted_sum` and `narrow` do, for BF16.
+
+    False, and nothing useful in ``out``, where a value is not finite or there is no C code.
+    """
+    return native is not None and native.weighted_sum(tuple(terms), tuple(coefficients), 2, out)
+
+
+def sum_f32(terms: Sequence[Bytes], coefficients: Sequence[float], out: Bytes) -> bool:
+    """Do the same for F32."""
+    return native is not None and native.weighted_sum(tuple(terms), tuple(coefficients), 4, out)
+
+
+def has_all_ones(plain: Plain, width: int, exponent: int) -> bool:
+    """Say whether any word has all the bits of an exponent set, which lie next to the sign."""
+    if native is None or width not in (2, 4):
+        return portable.has_all_ones(plain, width, exponent)
+    return native.has_all_ones(plain, width, exponent)
+
+
+def is_same(left: Plain, right: Plain) -> bool:
+    """Say whether two runs of bytes are equal."""
+    if native is None:
+        return portable.is_same(left, right)
+    return native.is_same(left, right)
+
+
+__all__ = [
+    "ESCAPE",
+    "LOW_BITS",
+    "Plane",
+    "Words",
+    "has_all_ones",
+    "is_same",
+    "join",
+    "sum_bf16",
+    "sum_f32",
+    "unfold",
+    "unpack",
+    "words_in",
+]
