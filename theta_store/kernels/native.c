@@ -5,11 +5,10 @@
  * only lengths are checked, before a byte is touched.
  *
  * Rules. Words are little-endian: on other machines this file does not compile, and portable.py is
- * used. Memory may begin at odd addresses: words are copied to and from blocks on the stack. Each
- * product and each sum of floats is rounded by itself, as numpy rounds them, so that results are
- * the same on every machine: they are in functions of their own that are not inlined, which keeps
- * compilers from fusing them. CPython's stable interface only (3.11): one build serves all later
- * versions.
+ * used. Memory may begin at odd addresses: the types `Word…` are for that. Each product and each sum
+ * of floats is rounded by itself, as numpy rounds them, so that results are the same on every
+ * machine: they are in functions of their own that are not inlined, which keeps compilers from
+ * fusing them. CPython's stable interface only (3.11): one build serves all later versions.
  */
 
 #define Py_LIMITED_API 0x030b0000
@@ -40,6 +39,18 @@
 #else
 #define APART __attribute__((noinline))
 #endif
+
+/* Words at any address. Compilers but GCC and Clang take such for granted. */
+#if defined(__GNUC__)
+#define ANYWHERE __attribute__((aligned(1), may_alias))
+#else
+#define ANYWHERE
+#endif
+typedef uint8_t Word8;
+typedef uint16_t Word16 ANYWHERE;
+typedef uint32_t Word32 ANYWHERE;
+typedef uint64_t Word64 ANYWHERE;
+typedef float Float32 ANYWHERE;
 
 /* Words that are in work at once; a block and what it is made of stay in the fastest cache. */
 #define BLOCK 2048
@@ -82,11 +93,9 @@ typedef struct {
         }                                                                                         \
     }                                                                                             \
                                                                                                   \
-    static void join_##NAME(const Plane *planes, const uint8_t *guess, uint8_t *out,              \
-                            size_t count)                                                         \
+    static void join_##NAME(const Plane *planes, const WORD *guess, WORD *out, size_t count)      \
     {                                                                                             \
         static const uint8_t nothing[BLOCK];                                                      \
-        WORD words[BLOCK], guessed[BLOCK];                                                        \
         WORD constant = 0;                                                                        \
         size_t first = sizeof(WORD);                                                              \
         for (size_t place = sizeof(WORD); place-- > 0;)                                           \
@@ -95,7 +104,8 @@ typedef struct {
             else                                                                                  \
                 constant = (WORD)(constant | (WORD)((WORD)planes[place].repeated << 8 * place));  \
         for (size_t start = 0; start < count; start += BLOCK) {                                   \
-            size_t these = least(BLOCK, count - start), at = start * sizeof(WORD);                \
+            size_t these = least(BLOCK, count - start);                                           \
+            WORD *words = out + start;                                                            \
             if (first < sizeof(WORD))                                                             \
                 begin_##NAME(words, constant, planes[first].bytes + start, (int)(8 * first),      \
                              these);                                                              \
@@ -104,20 +114,17 @@ typedef struct {
             for (size_t place = first + 1; place < sizeof(WORD); place++)                         \
                 if (planes[place].bytes)                                                          \
                     raise_##NAME(words, planes[place].bytes + start, (int)(8 * place), these);    \
-            if (guess) {                                                                          \
-                memcpy(guessed, guess + at, these * sizeof(WORD));                                \
-                unfold_##NAME(words, guessed, these);                                             \
-            }                                                                                     \
-            memcpy(out + at, words, these * sizeof(WORD));                                        \
+            if (guess)                                                                            \
+                unfold_##NAME(words, guess + start, these);                                       \
         }                                                                                         \
     }
 
-DEFINE_WORDS(8, uint8_t)
-DEFINE_WORDS(16, uint16_t)
-DEFINE_WORDS(32, uint32_t)
-DEFINE_WORDS(64, uint64_t)
+DEFINE_WORDS(8, Word8)
+DEFINE_WORDS(16, Word16)
+DEFINE_WORDS(32, Word32)
+DEFINE_WORDS(64, Word64)
 
-static void join_words(size_t width, const Plane *planes, const uint8_t *guess, uint8_t *out,
+static void join_words(size_t width, const Plane *planes, const void *guess, void *out,
                        size_t count)
 {
     if (width == 1)
@@ -132,7 +139,7 @@ static void join_words(size_t width, const Plane *planes, const uint8_t *guess, 
 
 /* ---- two bits to a byte ------------------------------------------------------------------- */
 
-VECTOR APART static void spread(const uint8_t *packed, uint32_t *fours, size_t count)
+VECTOR APART static void spread(const uint8_t *packed, Word32 *fours, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         uint32_t bits = packed[i];
@@ -158,12 +165,9 @@ static size_t unpack_bytes(const uint8_t *packed, const uint8_t *escapes, size_t
                            size_t count)
 {
     size_t wanted = 0, size = count / 4 + (count % 4 != 0);
-    for (size_t start = 0; start < size; start += BLOCK) {
-        uint32_t fours[BLOCK];
-        size_t these = least(BLOCK, size - start);
-        spread(packed + start, fours, these);
-        memcpy(out + 4 * start, fours, least(4 * these, count - 4 * start));
-    }
+    spread(packed, (Word32 *)out, count / 4);
+    for (size_t place = count / 4 * 4; place < count; place++)
+        out[place] = packed[size - 1] >> 2 * (place % 4) & 3;
     for (size_t start = 0; start < size; start += 8) {
         uint64_t bits = 0;
         memcpy(&bits, packed + start, least(8, size - start));
@@ -184,8 +188,8 @@ static size_t unpack_bytes(const uint8_t *packed, const uint8_t *escapes, size_t
 /* ---- floats ------------------------------------------------------------------------------- */
 
 /* Products and sums are apart, so that no compiler rounds one of them away. */
-VECTOR APART static void multiply_codes(const uint16_t *codes, float *values, float factor,
-                                        size_t count)
+VECTOR APART static void multiply_16(const Word16 *codes, float factor, float *values,
+                                     size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         uint32_t bits = (uint32_t)codes[i] << 16;
@@ -195,10 +199,10 @@ VECTOR APART static void multiply_codes(const uint16_t *codes, float *values, fl
     }
 }
 
-VECTOR APART static void multiply(float *values, float factor, size_t count)
+VECTOR APART static void multiply_32(const Float32 *term, float factor, float *values, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        values[i] *= factor;
+        values[i] = term[i] * factor;
 }
 
 VECTOR APART static void add(float *total, const float *values, size_t count)
@@ -208,7 +212,7 @@ VECTOR APART static void add(float *total, const float *values, size_t count)
 }
 
 /* Round numbers to bfloat16, to nearest, ties to even; say whether all results are finite. */
-VECTOR APART static int narrow(const float *values, uint16_t *codes, size_t count)
+VECTOR APART static int narrow(const float *values, Word16 *codes, size_t count)
 {
     uint32_t found = 0;
     for (size_t i = 0; i < count; i++) {
@@ -222,15 +226,7 @@ VECTOR APART static int narrow(const float *values, uint16_t *codes, size_t coun
     return !found;
 }
 
-VECTOR APART static int finite_32(const uint32_t *words, size_t count)
-{
-    uint32_t found = 0;
-    for (size_t i = 0; i < count; i++)
-        found |= (words[i] & 0x7F800000) == 0x7F800000;
-    return !found;
-}
-
-VECTOR APART static int finite_16(const uint16_t *words, uint16_t exponent, size_t count)
+VECTOR APART static int finite_16(const Word16 *words, uint16_t exponent, size_t count)
 {
     uint16_t found = 0;
     for (size_t i = 0; i < count; i++)
@@ -238,56 +234,34 @@ VECTOR APART static int finite_16(const uint16_t *words, uint16_t exponent, size
     return !found;
 }
 
-/* Each: one block of a weighted sum, of bfloat16 or float32; say whether all results are finite. */
-static int sum_16(const uint8_t *const *terms, const float *factors, size_t number, size_t start,
-                  uint8_t *out, size_t count)
+VECTOR APART static int finite_32(const Word32 *words, uint32_t exponent, size_t count)
 {
-    uint16_t codes[BLOCK];
+    uint32_t found = 0;
+    for (size_t i = 0; i < count; i++)
+        found |= (words[i] & exponent) == exponent;
+    return !found;
+}
+
+/* One block of a weighted sum, of bfloat16 or float32; say whether all results are finite. */
+static int sum_block(size_t width, const uint8_t *const *terms, const float *factors,
+                     size_t number, uint8_t *out, size_t start, size_t count)
+{
     float total[BLOCK], values[BLOCK];
     for (size_t term = 0; term < number; term++) {
-        memcpy(codes, terms[term] + 2 * start, 2 * count);
-        multiply_codes(codes, term ? values : total, factors[term], count);
+        const void *from = terms[term] + width * start;
+        float *into = term ? values : total;
+        if (width == 2)
+            multiply_16(from, factors[term], into, count);
+        else
+            multiply_32(from, factors[term], into, count);
         if (term)
             add(total, values, count);
     }
-    int finite = narrow(total, codes, count);
-    memcpy(out + 2 * start, codes, 2 * count);
-    return finite;
-}
-
-static int sum_32(const uint8_t *const *terms, const float *factors, size_t number, size_t start,
-                  uint8_t *out, size_t count)
-{
-    uint32_t bits[BLOCK];
-    float total[BLOCK], values[BLOCK];
-    for (size_t term = 0; term < number; term++) {
-        memcpy(term ? values : total, terms[term] + 4 * start, 4 * count);
-        multiply(term ? values : total, factors[term], count);
-        if (term)
-            add(total, values, count);
-    }
-    memcpy(out + 4 * start, total, 4 * count);
-    memcpy(bits, total, 4 * count);
-    return finite_32(bits, count);
-}
-
-static int all_finite(size_t width, uint32_t exponent, const uint8_t *plain, size_t count)
-{
-    uint16_t halves[BLOCK];
-    uint32_t words[BLOCK];
-    for (size_t start = 0; start < count; start += BLOCK) {
-        size_t these = least(BLOCK, count - start);
-        if (width == 2) {
-            memcpy(halves, plain + 2 * start, 2 * these);
-            if (!finite_16(halves, (uint16_t)exponent, these))
-                return 0;
-        } else {
-            memcpy(words, plain + 4 * start, 4 * these);
-            if (!finite_32(words, these))
-                return 0;
-        }
-    }
-    return 1;
+    void *to = out + width * start;
+    if (width == 2)
+        return narrow(total, to, count);
+    memcpy(to, total, 4 * count);
+    return finite_32(to, 0x7F800000, count);
 }
 
 /* ---- Python ------------------------------------------------------------------------------- */
@@ -470,8 +444,7 @@ static PyObject *weighted_sum(PyObject *self, PyObject *args)
     PyThreadState *state = target->len > BRIEF ? PyEval_SaveThread() : NULL;
     for (size_t start = 0; finite && start < count; start += BLOCK) {
         size_t these = least(BLOCK, count - start);
-        finite = width == 2 ? sum_16(plain, rounded, number, start, target->buf, these)
-                            : sum_32(plain, rounded, number, start, target->buf, these);
+        finite = sum_block((size_t)width, plain, rounded, number, target->buf, start, these);
     }
     if (state)
         PyEval_RestoreThread(state);
@@ -502,7 +475,9 @@ static PyObject *has_all_ones(PyObject *self, PyObject *args)
         goto end;
     }
     PyThreadState *state = view->len > BRIEF ? PyEval_SaveThread() : NULL;
-    int finite = all_finite((size_t)width, exponent, view->buf, (size_t)(view->len / width));
+    size_t count = (size_t)(view->len / width);
+    int finite = width == 2 ? finite_16(view->buf, (uint16_t)exponent, count)
+                            : finite_32(view->buf, exponent, count);
     if (state)
         PyEval_RestoreThread(state);
     made = PyBool_FromLong(!finite);
