@@ -51,7 +51,7 @@ def group(root: Path, paths: Iterable[str]) -> list[Item]:
 def _shards(root: Path, path: str) -> tuple[str, ...]:
     if not path.endswith(INDEX_SUFFIX) or (root / path).stat().st_size > INDEX_BYTES:
         return ()
-    from theta.formats.sharded import shards_of
+    from theta.formats.shard_index import shards_of
 
     return tuple(_beside(path, shards_of((root / path).read_bytes()) or ()))
 

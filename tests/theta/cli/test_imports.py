@@ -1,5 +1,6 @@
 """What each verb imports: torch never, numpy and rich only where they are needed."""
 
+import json
 import os
 import subprocess
 import sys
@@ -144,6 +145,27 @@ def test_a_commit_of_nothing_new_takes_no_lock(folder: Path) -> None:
     code, modules = _modules(folder, "commit -m same")
     assert code == 1
     assert not modules & (HEAVY | WRITING)
+
+
+@pytest.mark.parametrize(("command", "wanted"), [("commit -m same", 1), ("status", 0)])
+def test_a_look_at_shards_imports_nothing_that_reads_them(
+    tmp_path: Path, command: str, wanted: int
+) -> None:
+    weights = {}
+    for name in ("a", "b"):
+        path = tmp_path / f"m-{name}.safetensors"
+        save_file({name: np.ones(3, np.float32)}, path)
+        weights[name] = path.name
+    (tmp_path / "m.safetensors.index.json").write_text(json.dumps({"weight_map": weights}))
+    for path in tmp_path.iterdir():
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    with Repo.init(tmp_path) as repo:
+        repo.add(["."])
+        repo.commit("all", author=ADA)
+    code, modules = _modules(tmp_path, command)
+    assert code == wanted
+    heavy = modules & (HEAVY | WRITING | {"theta.formats.base"})
+    assert not heavy
 
 
 @pytest.mark.parametrize("command", ["--version", "-V"])

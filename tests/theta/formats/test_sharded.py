@@ -10,7 +10,7 @@ from theta.formats.base import Scan
 from theta.formats.layout import Layout, Literal
 from theta.formats.reading import FileReader
 from theta.formats.safetensors import Safetensors
-from theta.formats.sharded import merge_scans, shards_of
+from theta.formats.sharded import merge_scans
 from theta_store.errors import MalformedFile
 
 INDEX_NAME = "model.safetensors.index.json"
@@ -29,40 +29,10 @@ def _scan(tmp_path: Path, name: str, *tensors: str) -> Scan:
         return Safetensors().scan(file)
 
 
-def test_an_index_names_its_shards_in_order() -> None:
-    assert shards_of(INDEX) == ("m-1.safetensors", "m-2.safetensors")
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"\xff",
-        b"[]",
-        b"{}",
-        b"{" * 100_000,
-        b'{"x":' + b"[" * 100_000,
-        _index([]),
-        _index({}),
-        _index({"a": 1}),
-        _index({"a": None}),
-        INDEX[:-1],
-        b'{"weight_map": {"a": "\\ud800"}}',
-    ],
-    ids=lambda data: repr(data[:40] + data[-9:]),
-)
-def test_what_is_no_index_has_no_shards(data: bytes) -> None:
-    assert shards_of(data) is None
+@pytest.mark.parametrize("data", [b"", b"{}", INDEX[:-1]])
+def test_what_is_no_index_makes_no_model(data: bytes) -> None:
     with pytest.raises(MalformedFile, match="not the index"):
         merge_scans(INDEX_NAME, data, {})
-
-
-@pytest.mark.parametrize(
-    "name", ["", ".", "..", "../m", "/etc/passwd", "a/b", "a\\b", "a\0", "x" * 600]
-)
-def test_a_shard_lies_beside_its_index(name: str) -> None:
-    with pytest.raises(MalformedFile, match="no file beside it"):
-        shards_of(_index({"a": "fine", "b": name}))
 
 
 def test_the_model_is_its_index_and_its_shards(tmp_path: Path) -> None:
