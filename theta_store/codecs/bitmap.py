@@ -21,11 +21,11 @@ import numpy as np
 from theta_store.codecs.base import Guess
 from theta_store.codecs.packed import decode_skewed, encode_skewed
 from theta_store.codecs.plane import Coded, decode_plane, encode_plane, pack_entries, unpack_entries
-from theta_store.codecs.residual import check_guess, fold, tail_of, words_of
+from theta_store.codecs.residual import check_guess, tail_of, words_of
 from theta_store.codecs.words import decode_words, encode_words
 from theta_store.dtypes import DType
 from theta_store.errors import IntegrityError
-from theta_store.kernels import Words, unfold, words_in
+from theta_store.kernels import Words, fold, unfold, words_in
 from theta_store.kernels.places import Places, places
 from theta_store.scratch import Scratch
 

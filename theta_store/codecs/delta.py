@@ -15,7 +15,6 @@ from theta_store.codecs.packed import decode_skewed, encode_skewed
 from theta_store.codecs.plane import CONSTANT, RAW, Coded, pack_entries, unpack_entries
 from theta_store.codecs.residual import (
     check_guess,
-    difference,
     tail_of,
     words_of,
 )
@@ -38,8 +37,9 @@ class Delta:
         self, plain: memoryview, guess: Guess, *, dtype: DType, scratch: Scratch, head: bytes = b""
     ) -> bytes:
         """Code the planes of what the guess missed; ``head`` goes in front."""
-        words = difference(plain, guess, dtype.width, scratch)
-        coded = encode_words(words, scratch, encode_skewed, "word")
+        check_guess(guess, len(plain))
+        words, guessed = words_of(plain, dtype.width), words_of(guess.plain, dtype.width)
+        coded = encode_words(words, scratch, encode_skewed, "word", guessed)
         return _joined(head, coded, plain, dtype.width)
 
     def encode_exact(self, plain: memoryview, *, dtype: DType, head: bytes = b"") -> bytes:

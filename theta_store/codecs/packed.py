@@ -16,7 +16,6 @@ import struct
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from theta_store.codecs.plane import (
     CONSTANT,
@@ -28,22 +27,15 @@ from theta_store.codecs.plane import (
     pack_entries,
     unpack_entries,
 )
-from theta_store.codecs.words import take_place
 from theta_store.errors import IntegrityError
-from theta_store.kernels import ESCAPE, LOW_BITS, Plane, unpack
-from theta_store.kernels.places import places
+from theta_store.kernels import Plane, count_large, pack, unpack
 from theta_store.scratch import Bytes, Scratch
-
-Flags = NDArray[np.bool_]
 
 PACKED = 3
 # A group with more escapes than this share stays as it is.
 FEW_ESCAPES = 0.2
 LEAST_BYTES = 1024
 _HEAD = struct.Struct("<II")
-# The product has the two low bits of a word's four bytes side by side in its highest byte; no sum
-# of shifted bits meets another, so nothing carries.
-_GATHER = np.uint32(1 << 24 | 1 << 18 | 1 << 12 | 1 << 6)
 
 
 def encode_skewed(plane: Bytes, scratch: Scratch, bounds: Sequence[int] = ()) -> Coded:
@@ -54,15 +46,13 @@ def encode_skewed(plane: Bytes, scratch: Scratch, bounds: Sequence[int] = ()) ->
     if len(plane) and is_constant(plane):
         return CONSTANT, plane[:1].tobytes()
     ends = [*bounds] or [len(plane)]
-    large = scratch.array("large", len(plane)).view(np.bool_)
-    split, count = _split(plane, large, ends)
+    split, count = _split(plane, ends, scratch)
     if len(plane) - split < LEAST_BYTES:
         return encode_plane(plane, scratch, bounds)
-    later, front = plane[split:], plane[:split]
-    if count:
-        escapes = later[places(large[split:], count)] - np.uint8(ESCAPE)
-        front = np.concatenate([front, escapes])
-    packed = _pack(later, large[split:] if count else None, scratch)
+    packed = scratch.array("packed", -(-(len(plane) - split) // 4))
+    front = scratch.array("front", split + count)
+    front[:split] = plane[:split]
+    pack(plane[split:], packed, front[split:], scratch)
     inside = sorted({end for end in ends if end < split} | {split, len(front)} - {0})
     cuts = [(end - split) // 4 for end in ends if split < end < len(plane)]
     planes = [
@@ -104,50 +94,26 @@ def _filled(coded: tuple[int, memoryview], size: int, scratch: Scratch) -> Bytes
     return np.full(size, plane, np.uint8) if isinstance(plane, int) else plane
 
 
-def _split(plane: Bytes, large: Flags, ends: Sequence[int]) -> tuple[int, int]:
-    """Return where the last run of groups with few escapes begins, and how many it has.
-
-    From there on ``large`` marks them.
-    """
+def _split(plane: Bytes, ends: Sequence[int], scratch: Scratch) -> tuple[int, int]:
+    """Return where the last run of groups with few escapes begins, and how many it has."""
     starts = [0, *ends[:-1]]
     split, found = len(plane), 0
     for start, end in zip(reversed(starts), reversed(ends), strict=True):
-        count = _mark(plane[start:end], large[start:end])
+        count = _escapes(plane[start:end], scratch)
         if count is None:
             break
         split, found = start, found + count
     return split, found
 
 
-def _mark(group: Bytes, large: Flags) -> int | None:
-    """Mark the escapes of a group and count them; None where they are not few.
+def _escapes(group: Bytes, scratch: Scratch) -> int | None:
+    """Count the escapes of a group; None where they are not few.
 
     To see that there are many a quarter of the group is mostly enough.
     """
     most, quarter, count = FEW_ESCAPES * len(group), len(group) // 4, 0
-    for part in (slice(quarter), slice(quarter, None)):
-        np.greater_equal(group[part], ESCAPE, out=large[part])
-        count += int(np.count_nonzero(large[part]))
+    for part in (group[:quarter], group[quarter:]):
+        count += count_large(part, scratch)
         if count > most:
             return None
     return count
-
-
-def _pack(later: Bytes, large: Flags | None, scratch: Scratch) -> Bytes:
-    """Return two bits per byte, no more than 3 of each; ``large`` marks more and is overwritten."""
-    size = -(-len(later) // 4)
-    symbols = scratch.array("symbols", 4 * size)
-    symbols[len(later) :] = 0
-    four = symbols.view("<u4")
-    if large is None:
-        symbols[: len(later)] = later
-    else:
-        # All ones for an escape. Numpy has vector code for these, not for a minimum with a number.
-        ones = large.view(np.uint8)
-        np.negative(ones, out=ones)
-        np.bitwise_or(later, ones, out=symbols[: len(later)])
-        np.bitwise_and(four, LOW_BITS, out=four)
-    np.multiply(four, _GATHER, out=four)
-    packed = scratch.array("packed", size)
-    take_place(four, 3, packed)
-    return packed

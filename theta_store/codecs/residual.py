@@ -8,7 +8,7 @@ import numpy as np
 
 from theta_store.codecs.base import Guess
 from theta_store.errors import IntegrityError
-from theta_store.kernels import Words, words_in
+from theta_store.kernels import Words, fold, words_in
 from theta_store.scratch import Bytes, Scratch
 
 
@@ -38,17 +38,6 @@ def difference(plain: memoryview, guess: Guess, width: int, scratch: Scratch) ->
     np.subtract(words, words_of(guess.plain, width), out=out)
     fold(out, scratch)
     return out
-
-
-def fold(words: Words, scratch: Scratch) -> None:
-    """Turn differences into small unsigned words where they are near zero: 0, -1, 1, -2, …"""
-    width = words.itemsize
-    sign = words_in(scratch, "residual sign", len(words), width)
-    signed = f"<i{width}"
-    np.right_shift(words.view(signed), 8 * width - 1, out=sign.view(signed))
-    # A sum, not a shift: numpy has no fast shift to the left of single bytes.
-    np.add(words, words, out=words)
-    np.bitwise_xor(words, sign, out=words)
 
 
 def settle(differences: Words, guess: Guess, out: memoryview) -> None:

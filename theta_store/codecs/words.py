@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from theta_store.codecs.plane import Coded
-from theta_store.kernels import Plane, Words, join
+from theta_store.kernels import Plane, Words, join, split
 from theta_store.scratch import Bytes, Scratch
 
 Encode = Callable[[Bytes, Scratch], Coded]
@@ -16,23 +16,19 @@ Encode = Callable[[Bytes, Scratch], Coded]
 Decode = Callable[[int, memoryview, int, Scratch, str], Plane]
 
 
-def encode_words(words: Words, scratch: Scratch, encode: Encode, role: str) -> list[Coded]:
-    """Return each plane of contiguous words, coded; raw ones live in scratch under ``role``."""
-    places = range(words.itemsize)
-    return [encode(_plane(words, place, scratch, role), scratch) for place in places]
+def encode_words(
+    words: Words, scratch: Scratch, encode: Encode, role: str, guess: Words | None = None
+) -> list[Coded]:
+    """Return each plane of contiguous words, coded; raw ones live in scratch under ``role``.
 
-
-def take_place(words: Words, place: int, plane: Bytes) -> None:
-    """Fill a plane with the bytes of one place of contiguous words."""
-    if not place:
-        np.copyto(plane, words, casting="unsafe")
-    elif len(words):
-        # The lowest bytes of words that begin in the middle of these: numpy has vector code for
-        # narrowing words wherever they lie, not for bytes at strides.
-        source = words.view(np.uint8)
-        inner = source[place : place - words.itemsize].view(words.dtype)
-        np.copyto(plane[:-1], inner, casting="unsafe")
-        plane[-1] = source[place - words.itemsize]
+    With a guess, the planes of the folded differences to it.
+    """
+    if words.itemsize == 1 and guess is None:
+        return [encode(words.view(np.uint8), scratch)]
+    # A role of its own per place: raw planes live in scratch until the payload is joined.
+    planes = [scratch.array(f"{role} plane {place}", len(words)) for place in range(words.itemsize)]
+    split(words, guess, planes, scratch)
+    return [encode(plane, scratch) for plane in planes]
 
 
 def decode_words(
@@ -51,12 +47,3 @@ def decode_words(
         for place, (kind, data) in enumerate(coded)
     ]
     join(planes, words, guess, scratch)
-
-
-def _plane(words: Words, place: int, scratch: Scratch, role: str) -> Bytes:
-    if words.itemsize == 1:
-        return words.view(np.uint8)
-    # A role of its own per place: raw planes live in scratch until the payload is joined.
-    plane = scratch.array(f"{role} plane {place}", len(words))
-    take_place(words, place, plane)
-    return plane

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theta_store.kernels import portable
-from theta_store.kernels.portable import ESCAPE, LOW_BITS, Plane, Words, unfold, words_in
+from theta_store.kernels.portable import ESCAPE, Plane, Words, fold, unfold, words_in
 from theta_store.scratch import Bytes, Scratch
 
 try:
@@ -31,6 +31,34 @@ def join(planes: Sequence[Plane], words: Words, guess: Words | None, scratch: Sc
         portable.join(planes, words, guess, scratch)
     else:
         native.join(tuple(planes), words.itemsize, guess, words)
+
+
+def split(words: Words, guess: Words | None, planes: Sequence[Bytes], scratch: Scratch) -> None:
+    """Fill planes with the bytes of each place of contiguous words, the lowest first.
+
+    With a ``guess`` of as many words they are those of the folded differences to it.
+    """
+    if native is None:
+        portable.split(words, guess, planes, scratch)
+    else:
+        native.split(words, words.itemsize, guess, tuple(planes))
+
+
+def count_large(plane: Bytes, scratch: Scratch) -> int:
+    """Return how many bytes are an escape for `pack`: 3 or more."""
+    return portable.count_large(plane, scratch) if native is None else native.count_large(plane)
+
+
+def pack(plane: Bytes, packed: Bytes, escapes: Bytes, scratch: Scratch) -> None:
+    """Fill ``packed`` with two bits per byte, the first in the lowest, filled up with zeros.
+
+    A byte of 3 or more is a 3 there; what it is more than that goes to ``escapes``, which has
+    exactly the room for these.
+    """
+    if native is None:
+        portable.pack(plane, packed, escapes, scratch)
+    else:
+        native.pack(plane, packed, escapes)
 
 
 def unpack(packed: Bytes, escapes: Bytes, out: Bytes, scratch: Scratch) -> bool:
@@ -72,12 +100,15 @@ def is_same(left: Plain, right: Plain) -> bool:
 
 __all__ = [
     "ESCAPE",
-    "LOW_BITS",
     "Plane",
     "Words",
+    "count_large",
+    "fold",
     "has_all_ones",
     "is_same",
     "join",
+    "pack",
+    "split",
     "sum_bf16",
     "sum_f32",
     "unfold",

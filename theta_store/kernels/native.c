@@ -119,10 +119,48 @@ typedef struct {
         }                                                                                         \
     }
 
+#define DEFINE_SPLIT(NAME, WORD)                                                                  \
+    VECTOR APART static void fold_##NAME(const WORD *plain, const WORD *guess, WORD *words,       \
+                                         size_t count)                                            \
+    {                                                                                             \
+        for (size_t i = 0; i < count; i++) {                                                      \
+            WORD missed = (WORD)(plain[i] - guess[i]);                                            \
+            WORD sign = (WORD)(0 - (WORD)(missed >> (8 * sizeof(WORD) - 1)));                     \
+            words[i] = (WORD)((WORD)(missed << 1) ^ sign);                                        \
+        }                                                                                         \
+    }                                                                                             \
+                                                                                                  \
+    VECTOR APART static void lower_##NAME(const WORD *words, int shift, uint8_t *plane,           \
+                                          size_t count)                                           \
+    {                                                                                             \
+        for (size_t i = 0; i < count; i++)                                                        \
+            plane[i] = (uint8_t)(words[i] >> shift);                                              \
+    }                                                                                             \
+                                                                                                  \
+    static void split_##NAME(const WORD *plain, const WORD *guess, uint8_t *const *planes,        \
+                             size_t count)                                                        \
+    {                                                                                             \
+        WORD missed[BLOCK];                                                                       \
+        for (size_t start = 0; start < count; start += BLOCK) {                                   \
+            size_t these = least(BLOCK, count - start);                                           \
+            const WORD *words = plain + start;                                                    \
+            if (guess) {                                                                          \
+                fold_##NAME(words, guess + start, missed, these);                                 \
+                words = missed;                                                                   \
+            }                                                                                     \
+            for (size_t place = 0; place < sizeof(WORD); place++)                                 \
+                lower_##NAME(words, (int)(8 * place), planes[place] + start, these);              \
+        }                                                                                         \
+    }
+
 DEFINE_WORDS(8, Word8)
 DEFINE_WORDS(16, Word16)
 DEFINE_WORDS(32, Word32)
 DEFINE_WORDS(64, Word64)
+DEFINE_SPLIT(8, Word8)
+DEFINE_SPLIT(16, Word16)
+DEFINE_SPLIT(32, Word32)
+DEFINE_SPLIT(64, Word64)
 
 static void join_words(size_t width, const Plane *planes, const void *guess, void *out,
                        size_t count)
@@ -137,7 +175,47 @@ static void join_words(size_t width, const Plane *planes, const void *guess, voi
         join_64(planes, guess, out, count);
 }
 
+static void split_words(size_t width, const void *plain, const void *guess, uint8_t *const *planes,
+                        size_t count)
+{
+    if (width == 1)
+        split_8(plain, guess, planes, count);
+    else if (width == 2)
+        split_16(plain, guess, planes, count);
+    else if (width == 4)
+        split_32(plain, guess, planes, count);
+    else
+        split_64(plain, guess, planes, count);
+}
+
 /* ---- two bits to a byte ------------------------------------------------------------------- */
+
+VECTOR APART static size_t count_escapes(const uint8_t *plane, size_t count)
+{
+    size_t found = 0;
+    for (size_t start = 0; start < count; start += 255) {
+        size_t these = least(255, count - start);
+        uint8_t some = 0;
+        for (size_t i = 0; i < these; i++)
+            some = (uint8_t)(some + (plane[start + i] >= 3));
+        found += some;
+    }
+    return found;
+}
+
+VECTOR APART static void clip(const uint8_t *plane, uint8_t *small, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        small[i] = plane[i] < 3 ? plane[i] : 3;
+}
+
+VECTOR APART static void gather(const Word32 *fours, uint8_t *packed, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint32_t four = fours[i];
+        packed[i] = (uint8_t)(four | four >> 6 | four >> 12 | four >> 18);
+    }
+}
 
 VECTOR APART static void spread(const uint8_t *packed, Word32 *fours, size_t count)
 {
@@ -146,6 +224,17 @@ VECTOR APART static void spread(const uint8_t *packed, Word32 *fours, size_t cou
         uint32_t four = (bits | bits << 12) & 0x000F000F;
         fours[i] = (four | four << 6) & 0x03030303;
     }
+}
+
+/* Return up to eight bytes as one word; a constant size is one instruction, another one a call. */
+static uint64_t eight(const uint8_t *bytes, size_t left)
+{
+    uint64_t word = 0;
+    if (left >= 8)
+        memcpy(&word, bytes, 8);
+    else
+        memcpy(&word, bytes, left);
+    return word;
 }
 
 static int lowest_bit(uint64_t bits)
@@ -159,6 +248,37 @@ static int lowest_bit(uint64_t bits)
 #endif
 }
 
+/* Put two bits of each byte into `packed`, no more than 3. */
+static void pack_bytes(const uint8_t *plane, uint8_t *packed, size_t count)
+{
+    uint8_t small[BLOCK];
+    for (size_t start = 0; start < count; start += BLOCK) {
+        size_t these = least(BLOCK, count - start);
+        clip(plane + start, small, these);
+        memset(small + these, 0, these % 4 ? 4 - these % 4 : 0);
+        gather((const Word32 *)small, packed + start / 4, these / 4 + (these % 4 != 0));
+    }
+}
+
+/* Collect what bytes of 3 or more are above 3. Returns how many there are, counted no further than
+ * `most` + 1. */
+static size_t collect(const uint8_t *plane, size_t count, uint8_t *escapes, size_t most)
+{
+    size_t found = 0;
+    for (size_t start = 0; start < count; start += 8) {
+        uint64_t bytes = eight(plane + start, count - start);
+        /* The lowest bit of each byte that is more than 3, and of each that is 3. */
+        uint64_t above = (bytes >> 2 & 0x3F3F3F3F3F3F3F3F) + 0x3F3F3F3F3F3F3F3F;
+        uint64_t flags = (above >> 6 | (bytes & bytes >> 1)) & 0x0101010101010101;
+        for (; flags; flags &= flags - 1) {
+            if (found == most)
+                return most + 1;
+            escapes[found++] = (uint8_t)(plane[start + (size_t)(lowest_bit(flags) / 8)] - 3);
+        }
+    }
+    return found;
+}
+
 /* Put two bits of `packed` into each byte; a 3 takes the next escape, plus 3. Returns how many
  * escapes were wanted, counted no further than `most` + 1. */
 static size_t unpack_bytes(const uint8_t *packed, const uint8_t *escapes, size_t most, uint8_t *out,
@@ -169,8 +289,7 @@ static size_t unpack_bytes(const uint8_t *packed, const uint8_t *escapes, size_t
     for (size_t place = count / 4 * 4; place < count; place++)
         out[place] = packed[size - 1] >> 2 * (place % 4) & 3;
     for (size_t start = 0; start < size; start += 8) {
-        uint64_t bits = 0;
-        memcpy(&bits, packed + start, least(8, size - start));
+        uint64_t bits = eight(packed + start, size - start);
         /* The lower bit of each two of which both are set. */
         for (uint64_t threes = bits & bits >> 1 & 0x5555555555555555; threes; threes &= threes - 1) {
             size_t place = 4 * start + (size_t)(lowest_bit(threes) / 2);
@@ -364,6 +483,101 @@ end:
     return made;
 }
 
+static PyObject *split(PyObject *self, PyObject *args)
+{
+    (void)self;
+    PyObject *words, *guess, *tuple, *made = NULL;
+    int width;
+    if (!PyArg_ParseTuple(args, "OiOO!:split", &words, &width, &guess, &PyTuple_Type, &tuple))
+        return NULL;
+    if (width != 1 && width != 2 && width != 4 && width != 8) {
+        refused("words have 1, 2, 4 or 8 bytes");
+        return NULL;
+    }
+    Held held = {.number = 0};
+    uint8_t *planes[MOST_PLANES];
+    const Py_buffer *source = hold(&held, words, PyBUF_SIMPLE), *guessed = NULL;
+    if (!source)
+        goto end;
+    if (source->len % width || PyTuple_Size(tuple) != width) {
+        refused("whole words, and a plane for each of their bytes, are needed");
+        goto end;
+    }
+    size_t count = (size_t)(source->len / width);
+    if (guess != Py_None) {
+        guessed = hold(&held, guess, PyBUF_SIMPLE);
+        if (!guessed)
+            goto end;
+        if (guessed->len != source->len) {
+            refused("a guess has another length than the words");
+            goto end;
+        }
+    }
+    for (int place = 0; place < width; place++) {
+        const Py_buffer *view = hold(&held, PyTuple_GetItem(tuple, place), PyBUF_WRITABLE);
+        if (!view)
+            goto end;
+        if ((size_t)view->len != count) {
+            refused("a plane has another length than there are words");
+            goto end;
+        }
+        planes[place] = view->buf;
+    }
+    PyThreadState *state = source->len > BRIEF ? PyEval_SaveThread() : NULL;
+    split_words((size_t)width, source->buf, guessed ? guessed->buf : NULL, planes, count);
+    if (state)
+        PyEval_RestoreThread(state);
+    made = Py_NewRef(Py_None);
+end:
+    let_go(&held);
+    return made;
+}
+
+static PyObject *count_large(PyObject *self, PyObject *args)
+{
+    (void)self;
+    PyObject *plane, *made = NULL;
+    if (!PyArg_ParseTuple(args, "O:count_large", &plane))
+        return NULL;
+    Held held = {.number = 0};
+    const Py_buffer *view = hold(&held, plane, PyBUF_SIMPLE);
+    if (view)
+        made = PyLong_FromSize_t(count_escapes(view->buf, (size_t)view->len));
+    let_go(&held);
+    return made;
+}
+
+static PyObject *pack(PyObject *self, PyObject *args)
+{
+    (void)self;
+    PyObject *plane, *packed, *escapes, *made = NULL;
+    if (!PyArg_ParseTuple(args, "OOO:pack", &plane, &packed, &escapes))
+        return NULL;
+    Held held = {.number = 0};
+    const Py_buffer *source, *target, *rest;
+    if (!(source = hold(&held, plane, PyBUF_SIMPLE)) ||
+        !(target = hold(&held, packed, PyBUF_WRITABLE)) ||
+        !(rest = hold(&held, escapes, PyBUF_WRITABLE)))
+        goto end;
+    if (target->len != source->len / 4 + (source->len % 4 != 0)) {
+        refused("as many packed bytes as there are fours are needed");
+        goto end;
+    }
+    PyThreadState *state = source->len > BRIEF ? PyEval_SaveThread() : NULL;
+    size_t count = (size_t)source->len, most = (size_t)rest->len;
+    pack_bytes(source->buf, target->buf, count);
+    size_t found = collect(source->buf, count, rest->buf, most);
+    if (state)
+        PyEval_RestoreThread(state);
+    if (found == most)
+        made = Py_NewRef(Py_None);
+    else
+        refused("as much room as there are escapes is needed");
+end:
+    let_go(&held);
+    return made;
+}
+
 static PyObject *unpack(PyObject *self, PyObject *args)
 {
     (void)self;
@@ -511,6 +725,9 @@ end:
 
 static PyMethodDef functions[] = {
     {"join", join, METH_VARARGS, "Fill words from their planes, on a guess where there is one."},
+    {"split", split, METH_VARARGS, "Fill planes from words, or from their differences to a guess."},
+    {"count_large", count_large, METH_VARARGS, "Return how many bytes are 3 or more."},
+    {"pack", pack, METH_VARARGS, "Put two bits of each byte together, and aside what is above 3."},
     {"unpack", unpack, METH_VARARGS, "Spread two bits to each byte; a 3 takes the next escape."},
     {"weighted_sum", weighted_sum, METH_VARARGS, "Fill a sum; say whether all of it is finite."},
     {"has_all_ones", has_all_ones, METH_VARARGS, "Say whether any word's exponent is all ones."},

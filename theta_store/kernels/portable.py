@@ -23,9 +23,12 @@ FEW = 1 << 13
 # Bytes that are compared before all are.
 FIRST = 1 << 14
 ESCAPE = 3
-LOW_BITS = np.uint32(0x03030303)
+_LOW_BITS = np.uint32(0x03030303)
+# The product has the two low bits of a word's four bytes side by side in its highest byte; no sum
+# of shifted bits meets another, so nothing carries.
+_GATHER = np.uint32(1 << 24 | 1 << 18 | 1 << 12 | 1 << 6)
 # Two bits to each byte, in two steps: four bits to each half of a word, then two to each byte.
-_SPREAD = ((np.uint32(1 << 12 | 1), np.uint32(0x000F000F)), (np.uint32(1 << 6 | 1), LOW_BITS))
+_SPREAD = ((np.uint32(1 << 12 | 1), np.uint32(0x000F000F)), (np.uint32(1 << 6 | 1), _LOW_BITS))
 
 
 def join(planes: Sequence[Plane], words: Words, guess: Words | None, scratch: Scratch) -> None:
@@ -39,8 +42,43 @@ def join(planes: Sequence[Plane], words: Words, guess: Words | None, scratch: Sc
     np.add(missed, guess, out=words)
 
 
+def split(words: Words, guess: Words | None, planes: Sequence[Bytes], scratch: Scratch) -> None:
+    """Fill planes with the bytes of words; with a guess, of their folded differences to it."""
+    if guess is not None:
+        missed = words_in(scratch, "residual", len(words), words.itemsize)
+        np.subtract(words, guess, out=missed)
+        fold(missed, scratch)
+        words = missed
+    for place, plane in enumerate(planes):
+        take_place(words, place, plane)
+
+
+def take_place(words: Words, place: int, plane: Bytes) -> None:
+    """Fill a plane with the bytes of one place of contiguous words."""
+    if not place:
+        np.copyto(plane, words, casting="unsafe")
+    elif len(words):
+        # The lowest bytes of words that begin in the middle of these: numpy has vector code for
+        # narrowing words wherever they lie, not for bytes at strides.
+        source = words.view(np.uint8)
+        inner = source[place : place - words.itemsize].view(words.dtype)
+        np.copyto(plane[:-1], inner, casting="unsafe")
+        plane[-1] = source[place - words.itemsize]
+
+
+def fold(words: Words, scratch: Scratch) -> None:
+    """Turn differences into small unsigned words where they are near zero: 0, -1, 1, -2, …"""
+    width = words.itemsize
+    sign = words_in(scratch, "residual sign", len(words), width)
+    signed = f"<i{width}"
+    np.right_shift(words.view(signed), 8 * width - 1, out=sign.view(signed))
+    # A sum, not a shift: numpy has no fast shift to the left of single bytes.
+    np.add(words, words, out=words)
+    np.bitwise_xor(words, sign, out=words)
+
+
 def unfold(words: Words, scratch: Scratch) -> None:
-    """Turn 0, 1, 2, 3, … into 0, -1, 1, -2, …, wrapping around, in place."""
+    """Undo `fold`, in place."""
     sign = words_in(scratch, "residual sign", len(words), words.itemsize)
     np.bitwise_and(words, 1, out=sign)
     np.negative(sign, out=sign)
@@ -51,6 +89,35 @@ def unfold(words: Words, scratch: Scratch) -> None:
 def words_in(scratch: Scratch, role: str, count: int, width: int) -> Words:
     """Return ``count`` words of the scratch buffer of this role."""
     return scratch.array(role, count * width).view(f"<u{width}")
+
+
+def count_large(plane: Bytes, scratch: Scratch) -> int:
+    """Return how many bytes do not go into two bits, or are a 3."""
+    return int(np.count_nonzero(_large(plane, scratch)))
+
+
+def pack(plane: Bytes, packed: Bytes, escapes: Bytes, scratch: Scratch) -> None:
+    """Fill ``packed`` with two bits of each byte, no more than 3, and ``escapes`` with the rest."""
+    symbols = scratch.array("symbols", 4 * len(packed))
+    symbols[len(plane) :] = 0
+    four = symbols.view("<u4")
+    if len(escapes):
+        large = _large(plane, scratch)
+        np.subtract(plane[places(large, len(escapes))], np.uint8(ESCAPE), out=escapes)
+        # All ones for an escape. Numpy has vector code for these, not for a minimum with a number.
+        ones = large.view(np.uint8)
+        np.negative(ones, out=ones)
+        np.bitwise_or(plane, ones, out=symbols[: len(plane)])
+        np.bitwise_and(four, _LOW_BITS, out=four)
+    else:
+        symbols[: len(plane)] = plane
+    np.multiply(four, _GATHER, out=four)
+    take_place(four, 3, packed)
+
+
+def _large(plane: Bytes, scratch: Scratch) -> NDArray[np.bool_]:
+    flags = scratch.array("large", len(plane)).view(np.bool_)
+    return np.greater_equal(plane, ESCAPE, out=flags)
 
 
 def unpack(packed: Bytes, escapes: Bytes, out: Bytes, scratch: Scratch) -> bool:

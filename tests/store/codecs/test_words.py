@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from theta_store.codecs.plane import CONSTANT, RAW, Coded
-from theta_store.codecs.words import decode_words, encode_words, take_place
+from theta_store.codecs.words import decode_words, encode_words
 from theta_store.kernels import Words
-from theta_store.kernels.portable import FEW
+from theta_store.kernels.portable import FEW, take_place
 from theta_store.scratch import Bytes, Scratch
 
 pytestmark = pytest.mark.usefixtures("loops")

@@ -59,6 +59,54 @@ def test_words_are_joined(
 
 
 @settings(deadline=None, max_examples=200)
+@given(
+    width=st.sampled_from([1, 2, 4, 8]),
+    count=COUNTS,
+    seed=SEEDS,
+    shift=st.integers(0, 3),
+    guessed=st.booleans(),
+)
+def test_words_are_taken_apart_and_joined_again(
+    width: int, count: int, seed: int, shift: int, guessed: bool
+) -> None:
+    word = f"<u{width}"
+    words, guess = (bytes_of(count * width, seed + i, shift).view(word) for i in range(2))
+    against = guess if guessed else None
+    made, wanted = (
+        tuple(np.full(count + shift, 0xA5, np.uint8)[shift:] for _ in range(width))
+        for _ in range(2)
+    )
+    native.split(words, width, against, made)
+    portable.split(words, against, wanted, SCRATCH)
+    assert [plane.tobytes() for plane in made] == [plane.tobytes() for plane in wanted]
+    back = np.zeros(count, word)
+    native.join(made, width, against, back)
+    assert back.tobytes() == words.tobytes()
+
+
+@settings(deadline=None, max_examples=200)
+@given(count=COUNTS, seed=SEEDS, below=st.integers(1, 256), shift=st.integers(0, 3))
+def test_bytes_are_packed_and_unpacked_again(count: int, seed: int, below: int, shift: int) -> None:
+    plane = bytes_of(count, seed, shift, below)
+    found = native.count_large(plane)
+    assert found == portable.count_large(plane, SCRATCH) == np.count_nonzero(plane >= 3)
+    made, wanted = (
+        (np.full(-(-count // 4), 0xA5, np.uint8), np.full(found, 0xA5, np.uint8)) for _ in range(2)
+    )
+    native.pack(plane, *made)
+    portable.pack(plane, *wanted, SCRATCH)
+    assert [part.tobytes() for part in made] == [part.tobytes() for part in wanted]
+    back = np.zeros(count, np.uint8)
+    assert native.unpack(*made, back)
+    assert back.tobytes() == plane.tobytes()
+
+
+def test_255_escapes_in_a_row_are_counted() -> None:
+    for count in (254, 255, 256, 510, 511, 70_000):
+        assert native.count_large(np.full(count, 255, np.uint8)) == count
+
+
+@settings(deadline=None, max_examples=200)
 @given(count=COUNTS, seed=SEEDS, most=st.integers(1, 256), missing=st.integers(-1, 1))
 def test_bits_are_spread_and_escapes_put_between(
     count: int, seed: int, most: int, missing: int
@@ -182,6 +230,20 @@ def test_what_is_not_finite_is_found_wherever_it_is(name: str, plain: bytes, cou
         ("join", ((b"ab", b"ab"), 2, None, b"abcd")),
         ("join", ((b"ab", "ab"), 2, None, bytearray(4))),
         ("join", ([b"ab", b"ab"], 2, None, bytearray(4))),
+        ("split", (bytes(4), 3, None, (bytearray(2), bytearray(2)))),
+        ("split", (bytes(5), 2, None, (bytearray(2), bytearray(2)))),
+        ("split", (bytes(4), 2, None, (bytearray(2),))),
+        ("split", (bytes(4), 2, None, (bytearray(2), bytearray(3)))),
+        ("split", (bytes(4), 2, None, (bytearray(2), bytes(2)))),
+        ("split", (bytes(4), 2, bytes(5), (bytearray(2), bytearray(2)))),
+        ("split", (bytes(4), 2, None, [bytearray(2), bytearray(2)])),
+        ("pack", (bytes(5), bytearray(1), bytearray(0))),
+        ("pack", (bytes(4), bytearray(2), bytearray(0))),
+        ("pack", (bytes(4), bytearray(1), bytearray(1))),
+        ("pack", (b"\3\0\0\3", bytearray(1), bytearray(1))),
+        ("pack", (bytes(4), bytes(1), bytearray(0))),
+        ("pack", (bytes(4), bytearray(1), "")),
+        ("count_large", ("",)),
         ("unpack", (b"ab", b"", bytearray(4))),
         ("unpack", (b"a", b"", bytearray(5))),
         ("unpack", (b"a", b"", b"abcd")),
