@@ -43,6 +43,15 @@ def encoded(record: Record) -> Encoded:
 
 def find_record(reader: Reader, id_: RecordId) -> Record | None:
     """Return a record, its hash verified, or None when the store does not hold it."""
+    if reader.memo is None:
+        return _read_record(reader, id_)
+    found: Record | None = reader.memo.get((Table.RECORDS, id_))
+    if found is None:
+        found = reader.memo[Table.RECORDS, id_] = _read_record(reader, id_)
+    return found
+
+
+def _read_record(reader: Reader, id_: RecordId) -> Record | None:
     value = reader.get(Table.RECORDS, id_)
     if value is None:
         return None
@@ -100,6 +109,15 @@ def delete_record(writer: Writer, id_: RecordId) -> None:
 
 def find_form(reader: Reader, id_: ChunkId) -> Form | None:
     """Return the form of a chunk, or None when the store does not hold it."""
+    if reader.memo is None:
+        return _read_form(reader, id_)
+    found: Form | None = reader.memo.get((Table.CHUNKS, id_))
+    if found is None:
+        found = reader.memo[Table.CHUNKS, id_] = _read_form(reader, id_)
+    return found
+
+
+def _read_form(reader: Reader, id_: ChunkId) -> Form | None:
     row = reader.get(Table.CHUNKS, id_)
     return None if row is None else decode_form(unseal(Table.CHUNKS, id_, row))
 

@@ -456,7 +456,7 @@ class Session:
 
     def find_tensor(self, id_: TensorId) -> Tensor | None:
         """Return a stored tensor's record, or None."""
-        with self._meta.read() as reader:
+        with self._meta.read(remember=True) as reader:
             record = find_record(reader, id_)
         return record if isinstance(record, Tensor) else None
 

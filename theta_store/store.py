@@ -8,7 +8,7 @@ import importlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -174,10 +174,6 @@ class Refs(msgspec.Struct, frozen=True):
             return read_head(reader)
 
 
-# Records of tensors that are kept in memory, of some hundred bytes each.
-REMEMBERED = 1 << 16
-
-
 class Store:
     """An open store; use it as a context manager or call `close`."""
 
@@ -197,7 +193,6 @@ class Store:
         self._meta = self._opened(folder)
         self._volumes = Volumes(folder / VOLUMES, readonly=self.readonly)
         self._pool = Pool(limits)
-        self._tensors: dict[TensorId, Tensor] = {}
         self.refs = Refs(self._meta)
 
     def _opened(self, folder: Path) -> Meta:
@@ -222,7 +217,8 @@ class Store:
         # Forms bring numpy and zstandard; verbs that touch no chunk do without them.
         from theta_store.chunks import Chunks
 
-        return Chunks(self._meta.read, self._volumes, self._pool.limits.cache_bytes)
+        read = partial(self._meta.read, remember=True)
+        return Chunks(read, self._volumes, self._pool.limits.cache_bytes)
 
     @classmethod
     def create(cls, folder: Path, *, head: str, force_network: bool = False) -> "Store":
@@ -278,19 +274,6 @@ class Store:
     def tensor(self, id_: TensorId) -> Tensor:
         """Return a tensor's record."""
         return self._typed(id_, Tensor)
-
-    def known_tensor(self, id_: TensorId) -> Tensor:
-        """Return a tensor's record, from memory where this was asked before; it was verified then.
-
-        For those who ask again and again.
-        """
-        found = self._tensors.get(id_)
-        if found is None:
-            found = self._typed(id_, Tensor)
-            if len(self._tensors) >= REMEMBERED:
-                self._tensors.clear()
-            self._tensors[id_] = found
-        return found
 
     def params(self, id_: ParamsId) -> Params:
         """Return a node of a parameter tree."""
@@ -416,7 +399,7 @@ class Store:
         """
         from theta_store.derived_source import DerivedSource
 
-        terms = tuple(map(self.known_tensor, hint.tensors))
+        terms = tuple(map(self.tensor, hint.tensors))
         return DerivedSource.sum_of(terms, hint.coefficients, self._chunks, self._pool.scratch)
 
     def adapted(self, hint: Adapter) -> "DerivedSource":
@@ -617,7 +600,7 @@ class Store:
         return record
 
     def _all_typed(self, ids: Iterable[RecordId], kind: type[R]) -> list[R]:
-        with self._meta.read() as reader:
+        with self._meta.read(remember=True) as reader:
             return [_typed(reader, id_, kind) for id_ in ids]
 
 

@@ -115,9 +115,9 @@ def _resize(store: Store, session: Session, merged: Merged, conflict: Conflict) 
     """Let the configuration beside a model say how many rows there are now."""
     if conflict.leaves is None or conflict.name is None:
         return
-    rows = store.known_tensor(merged.leaves[conflict.path][conflict.name]).shape[0]
+    rows = store.tensor(merged.leaves[conflict.path][conflict.name]).shape[0]
     terms = (*conflict.leaves.sides, *conflict.leaves.bases)
-    sizes = {store.known_tensor(id_).shape[0]: rows for id_ in terms if id_ is not ABSENT}
+    sizes = {store.tensor(id_).shape[0]: rows for id_ in terms if id_ is not ABSENT}
     resize_config(store, session, merged.entries, conflict.path, sizes)
 
 

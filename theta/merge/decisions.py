@@ -131,8 +131,8 @@ def _cast(store: Store, conflict: Conflict, method: Method) -> Decision | None:
     name = target_dtype(store, conflict, method)
     if name is None or not has_base(store, conflict):
         return None
-    base = store.known_tensor(leaves.bases[0])
-    sides = [(place, store.known_tensor(id_)) for place, id_ in changed(conflict)]
+    base = store.tensor(leaves.bases[0])
+    sides = [(place, store.tensor(id_)) for place, id_ in changed(conflict)]
     moved = [(place, side) for place, side in sides if not is_cast(store, base, side)]
     if len(moved) > 1:
         return None
@@ -148,8 +148,8 @@ def target_dtype(store: Store, conflict: Conflict, method: Method) -> str | None
     """
     leaves = conflict.leaves
     assert leaves is not None
-    sides = [store.known_tensor(side) for side in leaves.sides if side is not ABSENT]
-    names = {store.known_tensor(id_).dtype for _, id_ in changed(conflict)}
+    sides = [store.tensor(side) for side in leaves.sides if side is not ABSENT]
+    names = {store.tensor(id_).dtype for _, id_ in changed(conflict)}
     if len(names) == 1:
         return names.pop()
     if method.dtype is None or not can_cast(sides):
@@ -256,8 +256,8 @@ def _unfit(store: Store, strategy: Strategy, conflict: Conflict, method: Method)
     if target_dtype(store, conflict, method) is None:
         return DTYPES
     base = conflict.leaves.bases[0]
-    sides = [store.known_tensor(id_) for _, id_ in changed(conflict)]
-    return unfit(strategy, sides, None if base is ABSENT else store.known_tensor(base))
+    sides = [store.tensor(id_) for _, id_ in changed(conflict)]
+    return unfit(strategy, sides, None if base is ABSENT else store.tensor(base))
 
 
 def rows_of(store: Store, plan: Plan, conflict: Conflict) -> tuple[RowMap, bool]:
@@ -265,8 +265,8 @@ def rows_of(store: Store, plan: Plan, conflict: Conflict) -> tuple[RowMap, bool]
     assert conflict.leaves is not None
     base = conflict.leaves.bases[0]
     assert base is not ABSENT, "rows are aligned with those of a base"
-    sides = [(place, store.known_tensor(id_).shape[0]) for place, id_ in changed(conflict)]
-    rows = store.known_tensor(base).shape[0]
+    sides = [(place, store.tensor(id_).shape[0]) for place, id_ in changed(conflict)]
+    rows = store.tensor(base).shape[0]
     return aligned(store, plan, conflict.path, conflict.name or "", sides, rows)
 
 
@@ -275,10 +275,7 @@ def has_base(store: Store, conflict: Conflict) -> bool:
     leaves = conflict.leaves
     if leaves is None or leaves.bases[0] is ABSENT:
         return False
-    return (
-        store.known_tensor(leaves.bases[0]).shape
-        == store.known_tensor(changed(conflict)[0][1]).shape
-    )
+    return store.tensor(leaves.bases[0]).shape == store.tensor(changed(conflict)[0][1]).shape
 
 
 def changed(conflict: Conflict) -> list[tuple[int, TensorId]]:

@@ -42,10 +42,10 @@ def estimate_of(store: Store, decided: Decided) -> Estimate:
         if strategy.reads_base and has_base(store, conflict) and base is not ABSENT:
             terms.append(base)
         reach = strategy.needs.reach
-        size = sum(store.known_tensor(id_).nbytes for id_ in terms)
+        size = sum(store.tensor(id_).nbytes for id_ in terms)
         tensors += 1
         read += size if reach == "element" else 2 * size
-        computed += store.known_tensor(terms[0]).nbytes
+        computed += store.tensor(terms[0]).nbytes
         if reach == "matrix":
             matrix = max(matrix, sum(_wide(store, id_) for id_ in terms))
         statistics.update(strategy.needs.statistics)
@@ -53,5 +53,5 @@ def estimate_of(store: Store, decided: Decided) -> Estimate:
 
 
 def _wide(store: Store, id_: TensorId) -> int:
-    tensor = store.known_tensor(id_)
+    tensor = store.tensor(id_)
     return tensor.count * max(4, dtype(tensor.dtype).nbytes)

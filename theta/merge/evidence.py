@@ -76,7 +76,7 @@ class StoredEvidence:
     @cached_property
     def tensor(self) -> Tensor:
         """The record."""
-        return self.store.known_tensor(self.id)
+        return self.store.tensor(self.id)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -60,7 +60,7 @@ class Terms:
     @cached_property
     def base(self) -> Tensor:
         """The record of the base."""
-        return self.store.known_tensor(self.base_id)
+        return self.store.tensor(self.base_id)
 
     @property
     def fit(self) -> bool:

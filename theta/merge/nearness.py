@@ -49,7 +49,7 @@ def farthest(store: Store, made: Entries, expected: Entries) -> float | None:
 def _apart(store: Store, one: TensorId, two: TensorId) -> float | None:
     if one == two:
         return 0.0
-    left, right = store.known_tensor(one), store.known_tensor(two)
+    left, right = store.tensor(one), store.tensor(two)
     if not same_spec(store, one, two) or not is_computable(dtype(left.dtype)):
         return None
     step = scale = 0.0

@@ -89,5 +89,5 @@ def expected_layout(
 
 
 def _spec(store: Store, id_: TensorId) -> Spec:
-    record = store.known_tensor(id_)
+    record = store.tensor(id_)
     return record.dtype, record.shape

@@ -259,7 +259,7 @@ def _tied(store: Store, entries: Sequence[TreeEntry]) -> frozenset[str]:
 
 def _kind(store: Store, terms: Terms[Leaf]) -> ConflictKind:
     changed = [side for side in terms.sides if side != terms.bases[0]]
-    tensors = [store.known_tensor(side) for side in changed if side is not ABSENT]
+    tensors = [store.tensor(side) for side in changed if side is not ABSENT]
     if len(tensors) < len(changed):
         return "modify/delete"
     if len({tensor.shape for tensor in tensors}) > 1:

@@ -54,7 +54,7 @@ def previewed(store: Store, plan: Plan, decision: Decision, method: Method) -> P
         # Its rows may lie elsewhere than those of the sides.
         return None
     found = changed(conflict)
-    if not all(is_computable(dtype(store.known_tensor(id_).dtype)) for _, id_ in found):
+    if not all(is_computable(dtype(store.tensor(id_).dtype)) for _, id_ in found):
         return None
     base = leaves.bases[0] if has_base(store, conflict) else ABSENT
     sides = tuple(Side(id_, plan.sides[place]) for place, id_ in found)

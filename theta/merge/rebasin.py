@@ -92,7 +92,7 @@ class _Aligning:
         store, asked = self.store, self.plan.align
         assert asked is not None
         one, two = named_leaves(store, ours), named_leaves(store, theirs)
-        shapes = {name: store.known_tensor(id_).shape for name, id_ in one.items()}
+        shapes = {name: store.tensor(id_).shape for name, id_ in one.items()}
         architecture, spec = recognised(shapes, asked.architecture, asked.heads or heads)
         _check(store, spec, two)
         orders = align(spec, _values(store, one), _values(store, two))
@@ -108,7 +108,7 @@ class _Aligning:
 def _check(store: Store, spec: Spec, leaves: Leaves) -> None:
     """Refuse units that no arithmetic can compare, or that share bytes."""
     for name, rule in spec.of(leaves).items():
-        kind = store.known_tensor(leaves[name]).dtype
+        kind = store.tensor(leaves[name]).dtype
         if rule.axes and not is_computable(dtype(kind)):
             raise UsageError(f"{name} is {kind}, and only floating-point units can be matched")
 
@@ -131,7 +131,7 @@ def _permuted(
 
 
 def _source(store: Store, rule: Rule, orders: Permutations, id_: TensorId) -> ArraySource:
-    record = store.known_tensor(id_)
+    record = store.tensor(id_)
     # Codes, not numbers: every bit of a NaN stays.
     codes = _plain(store, id_).view(f"V{dtype(record.dtype).nbytes}").reshape(record.shape)
     turned = np.ascontiguousarray(permuted(rule, orders, codes))
@@ -144,7 +144,7 @@ def _values(store: Store, leaves: Leaves) -> dict[str, Array]:
 
 def _array(store: Store, id_: TensorId) -> Array:
     """Return a tensor as numbers; one that is no real number stands for its shape alone."""
-    record = store.known_tensor(id_)
+    record = store.tensor(id_)
     row = dtype(record.dtype)
     if not is_computable(row):
         return np.broadcast_to(np.zeros((), np.float32), record.shape)
@@ -152,7 +152,7 @@ def _array(store: Store, id_: TensorId) -> Array:
 
 
 def _plain(store: Store, id_: TensorId) -> NDArray[np.uint8]:
-    record = store.known_tensor(id_)
+    record = store.tensor(id_)
     plain = np.empty(record.nbytes, np.uint8)
     store.read_range(record, 0, plain.data)
     return plain

@@ -310,7 +310,7 @@ def reshape_of(
 
 def _shape(store: Store, id_: TensorId | Absent) -> Shape:
     assert id_ is not ABSENT, "a strategy was decided on"
-    return store.known_tensor(id_).shape
+    return store.tensor(id_).shape
 
 
 def terms_of(

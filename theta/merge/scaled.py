@@ -74,7 +74,7 @@ def _scalable(
 ) -> Iterator[tuple[str, Terms[Leaf]]]:
     for name in sorted(ours.keys() & theirs.keys() & base.keys()):
         one, two, old = ours[name], theirs[name], base[name]
-        if two == old or not is_computable(dtype(store.known_tensor(old).dtype)):
+        if two == old or not is_computable(dtype(store.tensor(old).dtype)):
             continue
         if same_spec(store, one, old) and same_spec(store, two, old):
             yield name, Terms((one, two), (old,))

@@ -65,8 +65,8 @@ class StoredValues(Values):
     known: Knowledge | None = None
 
     def __post_init__(self) -> None:
-        self.records = tuple(self.store.known_tensor(side.tensor) for side in self.sides)
-        self.base = None if self.base_id is None else self.store.known_tensor(self.base_id)
+        self.records = tuple(self.store.tensor(side.tensor) for side in self.sides)
+        self.base = None if self.base_id is None else self.store.tensor(self.base_id)
         self.shape = self.records[0].shape
         self.count = len(self.records)
         self.has_base = self.base is not None

@@ -78,7 +78,7 @@ def _sum_of(
     leaves = [named_leaves(store, files[path]) for files in folders]
     sources, hints = {}, {}
     for name in sorted(set(leaves[0]).intersection(*leaves)):
-        if len({store.known_tensor(each[name]).shape for each in leaves}) > 1:
+        if len({store.tensor(each[name]).shape for each in leaves}) > 1:
             continue
         # The order of a merge's sides: by id, so that merging a into b gives the same bits.
         terms = sorted(
@@ -90,7 +90,7 @@ def _sum_of(
         values = StoredValues(store, name, sides, None, (0, ""), nonfinite=True)
         sources[name] = MergedSource(values, strategy, "F32")
         own = tuple(side.tensor for side in sides)
-        floats = {store.known_tensor(id_).dtype for id_ in own} == {"F32"}
+        floats = {store.tensor(id_).dtype for id_ in own} == {"F32"}
         total = Sum(own, strategy.coefficients(len(own)))
         hints[name] = (total, Base(own[0])) if floats else (Base(own[0]),)
     stored = session.put_tensors(sources.items(), hints=hints.__getitem__)
@@ -101,7 +101,7 @@ def entry_of(store: Store, session: Session, path: str, leaves: Leaves) -> TreeE
     """Return the entry of a new file of these tensors, which may still be on their way."""
 
     session.flush()
-    tensors = {name: store.known_tensor(id_) for name, id_ in leaves.items()}
+    tensors = {name: store.tensor(id_) for name, id_ in leaves.items()}
     specs = [TensorSpec(name, t.dtype, t.shape) for name, t in sorted(tensors.items())]
     format_ = format_by_id("safetensors")
     layout = format_.compose(specs, metadata={}, aliases={})
@@ -125,7 +125,7 @@ def norm_of(store: Store, entry: TreeEntry, kind: str) -> float:
     total = math.fsum(
         part
         for name, id_ in sorted(leaves.items())
-        for part in _squares(store, store.known_tensor(id_), kind, name)
+        for part in _squares(store, store.tensor(id_), kind, name)
     )
     return math.sqrt(total)
 

@@ -80,7 +80,7 @@ def _cast(store: Store, decision: Decision, strategy: Cast) -> Work:
     assert found is not None
     id_ = found.sides[strategy.side]
     assert id_ is not ABSENT
-    source = CastSource(store, store.known_tensor(id_), strategy.dtype)
+    source = CastSource(store, store.tensor(id_), strategy.dtype)
     return Work(decision, source, (Base(id_),), _key(strategy, source.dtype, [id_]))
 
 
@@ -200,6 +200,6 @@ def _hints(source: MergedSource, ours: CommitId) -> tuple[Hint, ...]:
     terms, factors = ids, found.sides
     if found.base and values.base_id is not None:
         terms, factors = (*ids, values.base_id), (*found.sides, found.base)
-    if {values.store.known_tensor(id_).dtype for id_ in terms} != {source.dtype}:
+    if {values.store.tensor(id_).dtype for id_ in terms} != {source.dtype}:
         return (Base(base, discover=False),)
     return (Sum(terms, factors), Base(base))

@@ -35,6 +35,8 @@ from theta_store.locks import OwnLock
 LIB_VERSION = 0
 MAX_READERS = 1022
 MIN_MAP = 1 << 28
+# Of some hundred bytes each; a tensor's has 40 more for each MiB of it.
+MOST_REMEMBERED = 1 << 17
 DATA_FILE = "data.mdb"
 LOCK_FILE = "lock.mdb"
 # What LMDB makes of it for so many readers: 64 bytes for each, and two lines of its own.
@@ -43,10 +45,20 @@ NO_SPACE = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.
 
 
 class Reader:
-    """A read transaction: values are memoryviews that die with the ``with`` block."""
+    """A read transaction: values are memoryviews that die with the ``with`` block.
 
-    def __init__(self, txn: lmdb.Transaction, tables: dict[str, Any]) -> None:
+    ``memo`` is where its user keeps what the values meant, by table and key; None: nowhere. All
+    who read the same state of the environment share it.
+    """
+
+    def __init__(
+        self,
+        txn: lmdb.Transaction,
+        tables: dict[str, Any],
+        memo: dict[tuple[str, bytes], Any] | None = None,
+    ) -> None:
         self.txn = txn
+        self.memo = memo
         self._tables = tables
 
     def get(self, table: str, key: bytes) -> memoryview | None:
@@ -114,16 +126,18 @@ class Environment(msgspec.Struct, eq=False):
     # The threads that are in LMDB; more than once if they are so several times.
     _inside: list[int] = msgspec.field(default_factory=list)
     _lock: OwnLock = msgspec.field(default_factory=OwnLock)
+    # The number of a transaction, and what was read in transactions of that number.
+    _memo: tuple[int, dict[tuple[str, bytes], Any]] = msgspec.field(default_factory=lambda: (0, {}))
 
     @contextmanager
-    def read(self) -> Iterator[Reader]:
-        """Open a read transaction for the length of a ``with`` block."""
+    def read(self, *, remember: bool = False) -> Iterator[Reader]:
+        """Open a read transaction for the length of a ``with`` block, with a memo if asked for."""
         self._environment()
         thread = threading.get_ident()
         self._inside.append(thread)
         try:  # not `_translated`: this is opened for every record
             with self._begin(write=False) as txn:
-                yield Reader(txn, self._handles)
+                yield Reader(txn, self._handles, self._memo_of(txn) if remember else None)
         except lmdb.Error as error:
             raise translate(error, self.path) from error
         finally:
@@ -169,6 +183,14 @@ class Environment(msgspec.Struct, eq=False):
         # The write transaction keeps other writers out; it changes nothing itself.
         with self._translated(), self._begin(write=True), suppress(OSError):
             os.truncate(self.path / DATA_FILE, self.used_bytes)
+
+    def _memo_of(self, txn: lmdb.Transaction) -> dict[tuple[str, bytes], Any]:
+        """Return the memo of the state that a transaction reads; one that has grown is left."""
+        state, memo = self._memo
+        if state != txn.id() or len(memo) > MOST_REMEMBERED:
+            memo = {}
+            self._memo = (txn.id(), memo)
+        return memo
 
     def _begin(self, *, write: bool) -> lmdb.Transaction:
         environment = self._environment()

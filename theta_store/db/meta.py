@@ -39,9 +39,13 @@ class Meta:
             folder, tables=tuple(Table), map_bytes=MAP_BYTES, readonly=readonly, create=create
         )
 
-    def read(self) -> AbstractContextManager[Reader]:
-        """Open a read transaction."""
-        return self._environment.read()
+    def read(self, *, remember: bool = False) -> AbstractContextManager[Reader]:
+        """Open a read transaction.
+
+        With ``remember``, what was read and verified in this state of ``meta`` is not read again:
+        for those who ask for the same again and again.
+        """
+        return self._environment.read(remember=remember)
 
     def write(self) -> AbstractContextManager[Writer]:
         """Open the write transaction of ``meta``."""

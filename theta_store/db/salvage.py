@@ -15,6 +15,7 @@ class Salvage(Reader):
     """A read transaction over what can be reached; keys of all tables are in memory."""
 
     def __init__(self, pages: Pages) -> None:
+        self.memo = None
         self._pages = pages
         self._found = pages.tables()
 
