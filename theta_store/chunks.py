@@ -239,8 +239,12 @@ class Chunks:
             if form.predictor == NO_PREDICTOR:
                 decode_chunk(form.codec, form.version, form.width, payload, out, scratch)
                 return
-            with reading.deeper():
-                decode_residual(form, payload, reading, out, scratch)
+            # A copy, so that no transaction is open while needs are read in others: readers have
+            # slots, and a map that has to grow would be pulled away from under this one.
+            kept = scratch.array(f"payload {reading.depth}", len(payload))
+            kept[:] = np.frombuffer(payload, np.uint8)
+        with _damage_named(id_), reading.deeper():
+            decode_residual(form, kept.data, reading, out, scratch)
 
     @contextmanager
     def _payload(self, id_: ChunkId, form: Form) -> Iterator[memoryview]:

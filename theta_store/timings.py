@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar
+from typing import Literal, ParamSpec, TypeVar
 
 ORDER = ("read", "hash", "predict", "encode", "put", "sync", "records", "publish", "wait", "other")
 
@@ -31,11 +31,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds that passed, CPU seconds of all threads, and the stages in order."""
+    """Seconds that passed, CPU seconds of all threads, and the stages in order.
+
+    ``loops`` says which `theta_store.kernels` ran: numpy's are slower.
+    """
 
     wall: float
     cpu: float
     stages: tuple[Stage, ...]
+    loops: Literal["C", "numpy"]
 
 
 @dataclass(slots=True)
@@ -97,4 +101,7 @@ class Stopwatch:
             rest = _Sums(max(0.0, wall - self._owned), max(0.0, cpu - known))
             sums = {**self._sums, "other": rest}
         stages = (Stage(n, s.wall, s.cpu, s.bytes) for n in ORDER if (s := sums.get(n)))
-        return Timings(wall, cpu, tuple(stages))
+        # Loops bring numpy; what is timed has loaded it by now.
+        from theta_store.kernels import native
+
+        return Timings(wall, cpu, tuple(stages), "numpy" if native is None else "C")

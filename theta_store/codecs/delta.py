@@ -13,11 +13,7 @@ from collections.abc import Sequence
 from theta_store.codecs.base import Guess
 from theta_store.codecs.packed import decode_skewed, encode_skewed
 from theta_store.codecs.plane import CONSTANT, RAW, Coded, pack_entries, unpack_entries
-from theta_store.codecs.residual import (
-    check_guess,
-    tail_of,
-    words_of,
-)
+from theta_store.codecs.residual import check_guess, tail_of, words_of
 from theta_store.codecs.words import decode_words, encode_words
 from theta_store.dtypes import DType
 from theta_store.errors import IntegrityError

@@ -63,9 +63,7 @@ def encode_skewed(plane: Bytes, scratch: Scratch, bounds: Sequence[int] = ()) ->
     return PACKED, b"".join((head, pack_entries(planes), planes[0][1], planes[1][1]))
 
 
-def decode_skewed(
-    kind: int, data: memoryview, size: int, scratch: Scratch, role: str = "packed bytes"
-) -> Plane:
+def decode_skewed(kind: int, data: memoryview, size: int, scratch: Scratch, role: str) -> Plane:
     """Return a plane of ``size`` bytes, or the one byte it repeats; else an `IntegrityError`.
 
     The bytes may live in ``scratch`` under a role until the next call with that.

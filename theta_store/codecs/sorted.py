@@ -17,11 +17,11 @@ from theta_store.codecs.base import Guess
 from theta_store.codecs.exponents import Order, exponent_code, order_of
 from theta_store.codecs.packed import decode_skewed, encode_skewed
 from theta_store.codecs.plane import Coded, pack_entries, unpack_entries
-from theta_store.codecs.residual import check_guess, difference, settle, tail_of
+from theta_store.codecs.residual import check_guess, tail_of, words_of
 from theta_store.codecs.words import decode_words, encode_words
 from theta_store.dtypes import DType
 from theta_store.errors import IntegrityError, UsageError
-from theta_store.kernels import Words, unfold, words_in
+from theta_store.kernels import Words, fold, unfold, words_in
 from theta_store.scratch import Bytes, Scratch
 
 MODE = 0
@@ -66,7 +66,7 @@ def encode_in_order(
     plain: memoryview, guess: Guess, order: Order, scratch: Scratch, head: bytes = b""
 ) -> bytes:
     """Return the payload of a chunk whose guess's key has this order, behind ``head``."""
-    words = difference(plain, guess, order.width, scratch)
+    words = _difference(plain, guess, order.width, scratch)
     if len(words) != len(order.positions):
         raise UsageError("an order of another length than the chunk")
     ordered = words_in(scratch, "ordered", len(words), order.width)
@@ -80,6 +80,16 @@ def encode_in_order(
     planes = (data for _, data in coded)
     head += bytes((MODE, order.code))
     return b"".join((head, pack_entries(coded), *planes, tail_of(plain, order.width)))
+
+
+def _difference(plain: memoryview, guess: Guess, width: int, scratch: Scratch) -> Words:
+    """Return the folded difference of a chunk and its guess, in scratch until the next call."""
+    check_guess(guess, len(plain))
+    words = words_of(plain, width)
+    out = words_in(scratch, "residual", len(words), width)
+    np.subtract(words, words_of(guess.plain, width), out=out)
+    fold(out, scratch)
+    return out
 
 
 def code_of(payload: memoryview) -> int:
@@ -110,7 +120,7 @@ def place(steps: Words, order: Order, guess: Guess, out: memoryview, scratch: Sc
     """Fill the whole words of ``out``: the guess plus differences that lie in the key's order."""
     words = words_in(scratch, "residual", len(steps), order.width)
     words[order.indices(scratch)] = steps
-    settle(words, guess, out)
+    np.add(words, words_of(guess.plain, order.width), out=words_of(out, order.width))
 
 
 def tail_in(payload: memoryview, size: int, width: int) -> memoryview:

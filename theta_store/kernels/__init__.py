@@ -11,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from theta_store.kernels import portable
-from theta_store.kernels.portable import ESCAPE, Plane, Words, fold, unfold, words_in
+from theta_store.kernels.portable import Plane, Words, fold, unfold, words_in
 from theta_store.scratch import Bytes, Scratch
 
 try:
     from theta_store.kernels import native
-except ImportError:  # there was no compiler where this was installed
+
+    if native.revision() != portable.REVISION:  # it was built of another version's source
+        native = None  # type: ignore[assignment]
+except (ImportError, AttributeError):  # there was no compiler where this was installed
     native = None  # type: ignore[assignment]
 
 Plain = bytes | memoryview | NDArray[np.unsignedinteger[Any]]
@@ -99,7 +102,6 @@ def is_same(left: Plain, right: Plain) -> bool:
 
 
 __all__ = [
-    "ESCAPE",
     "Plane",
     "Words",
     "count_large",

@@ -1,8 +1,9 @@
 /* Loops over the words of a chunk that numpy needs several passes for.
  *
- * Owns the module `theta_store.kernels.native`: the same functions as portable.py, the same bytes.
- * Must not know payloads, codecs or the store: whoever calls has checked what the bytes mean; here
- * only lengths are checked, before a byte is touched.
+ * Owns the module `theta_store.kernels.native`: the loops of portable.py, the same bytes, and
+ * `weighted_sum`, whose numpy form is theta_store/arithmetic.py's. Must not know payloads, codecs or
+ * the store: whoever calls has checked what the bytes mean; here only lengths are, so that no byte
+ * outside a buffer is touched.
  *
  * Rules. Words are little-endian: on other machines this file does not compile, and portable.py is
  * used. Memory may begin at odd addresses: the types `Word…` are for that. Each product and each sum
@@ -29,8 +30,10 @@
 #endif
 
 /* Vector code for what the processor has, chosen when the module is loaded. */
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) && __GNUC__ >= 12
 #define VECTOR __attribute__((target_clones("default", "avx2", "arch=x86-64-v4")))
+#elif defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) && __GNUC__ >= 6
+#define VECTOR __attribute__((target_clones("default", "avx2")))
 #else
 #define VECTOR
 #endif
@@ -338,7 +341,9 @@ VECTOR APART static int narrow(const float *values, Word16 *codes, size_t count)
         uint32_t bits;
         memcpy(&bits, values + i, 4);
         uint32_t code = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
-        /* A NaN made of bfloat16 has no lower bits that could carry into the sign. */
+        /* Before and after: what is too large becomes infinite, and the payload of a NaN (of a
+         * factor) may carry into the sign. */
+        found |= (bits & 0x7F800000) == 0x7F800000;
         found |= (code & 0x7F80) == 0x7F80;
         codes[i] = (uint16_t)code;
     }
@@ -384,6 +389,16 @@ static int sum_block(size_t width, const uint8_t *const *terms, const float *fac
 }
 
 /* ---- Python ------------------------------------------------------------------------------- */
+
+/* portable.py has the same number: a build of another version is not used. */
+#define REVISION 1
+
+static PyObject *revision(PyObject *self, PyObject *none)
+{
+    (void)self;
+    (void)none;
+    return PyLong_FromLong(REVISION);
+}
 
 /* Buffers that are held until the call ends. */
 typedef struct {
@@ -452,7 +467,8 @@ static PyObject *join(PyObject *self, PyObject *args)
         refused("words have 1, 2, 4 or 8 bytes");
         return NULL;
     }
-    Held held = {.number = 0};
+    Held held;
+    held.number = 0;
     Plane planes[MOST_PLANES];
     const Py_buffer *target = hold(&held, out, PyBUF_WRITABLE), *guessed = NULL;
     if (!target)
@@ -494,7 +510,8 @@ static PyObject *split(PyObject *self, PyObject *args)
         refused("words have 1, 2, 4 or 8 bytes");
         return NULL;
     }
-    Held held = {.number = 0};
+    Held held;
+    held.number = 0;
     uint8_t *planes[MOST_PLANES];
     const Py_buffer *source = hold(&held, words, PyBUF_SIMPLE), *guessed = NULL;
     if (!source)
@@ -539,7 +556,8 @@ static PyObject *count_large(PyObject *self, PyObject *args)
     PyObject *plane, *made = NULL;
     if (!PyArg_ParseTuple(args, "O:count_large", &plane))
         return NULL;
-    Held held = {.number = 0};
+    Held held;
+    held.number = 0;
     const Py_buffer *view = hold(&held, plane, PyBUF_SIMPLE);
     if (view)
         made = PyLong_FromSize_t(count_escapes(view->buf, (size_t)view->len));
@@ -553,7 +571,8 @@ static PyObject *pack(PyObject *self, PyObject *args)
     PyObject *plane, *packed, *escapes, *made = NULL;
     if (!PyArg_ParseTuple(args, "OOO:pack", &plane, &packed, &escapes))
         return NULL;
-    Held held = {.number = 0};
+    Held held;
+    held.number = 0;
     const Py_buffer *source, *target, *rest;
     if (!(source = hold(&held, plane, PyBUF_SIMPLE)) ||
         !(target = hold(&held, packed, PyBUF_WRITABLE)) ||
@@ -584,7 +603,8 @@ static PyObject *unpack(PyObject *self, PyObject *args)
     PyObject *packed, *escapes, *out, *made = NULL;
     if (!PyArg_ParseTuple(args, "OOO:unpack", &packed, &escapes, &out))
         return NULL;
-    Held held = {.number = 0};
+    Held held;
+    held.number = 0;
     const Py_buffer *source, *more, *target;
     if (!(source = hold(&held, packed, PyBUF_SIMPLE)) ||
         !(more = hold(&held, escapes, PyBUF_SIMPLE)) ||
@@ -640,7 +660,8 @@ static PyObject *weighted_sum(PyObject *self, PyObject *args)
         refused("sums are of bfloat16 or float32");
         return NULL;
     }
-    Held held = {.number = 0};
+    Held held;
+    held.number = 0;
     const uint8_t *plain[MOST_TERMS];
     float rounded[MOST_TERMS];
     size_t number;
@@ -680,7 +701,8 @@ static PyObject *has_all_ones(PyObject *self, PyObject *args)
         refused("words of 2 or 4 bytes are looked at");
         return NULL;
     }
-    Held held = {.number = 0};
+    Held held;
+    held.number = 0;
     const Py_buffer *view = hold(&held, object, PyBUF_SIMPLE);
     if (!view)
         goto end;
@@ -706,7 +728,8 @@ static PyObject *is_same(PyObject *self, PyObject *args)
     PyObject *left, *right, *made = NULL;
     if (!PyArg_ParseTuple(args, "OO:is_same", &left, &right))
         return NULL;
-    Held held = {.number = 0};
+    Held held;
+    held.number = 0;
     const Py_buffer *first, *second;
     if (!(first = hold(&held, left, PyBUF_SIMPLE)) || !(second = hold(&held, right, PyBUF_SIMPLE)))
         goto end;
@@ -724,6 +747,7 @@ end:
 }
 
 static PyMethodDef functions[] = {
+    {"revision", revision, METH_NOARGS, "Return which version of the loops this is."},
     {"join", join, METH_VARARGS, "Fill words from their planes, on a guess where there is one."},
     {"split", split, METH_VARARGS, "Fill planes from words, or from their differences to a guess."},
     {"count_large", count_large, METH_VARARGS, "Return how many bytes are 3 or more."},

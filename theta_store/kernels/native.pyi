@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 _Array = NDArray[np.unsignedinteger[Any]]
 _Plain = bytes | memoryview | _Array
 
+def revision() -> int: ...
 def join(
     planes: tuple[_Plain | int, ...], width: int, guess: _Array | None, out: _Array, /
 ) -> None: ...

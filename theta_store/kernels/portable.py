@@ -18,6 +18,9 @@ Words = NDArray[np.unsignedinteger[Any]]
 Plane = Bytes | int
 Plain = bytes | memoryview | NDArray[np.unsignedinteger[Any]]
 
+# Of what the loops do: native.c has the same number. It goes up with every change of either that
+# the other must know of.
+REVISION = 1
 # So few words take less time than the calls that vector code needs.
 FEW = 1 << 13
 # Bytes that are compared before all are.

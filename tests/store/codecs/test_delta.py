@@ -109,7 +109,7 @@ def test_planes_of_small_bytes_come_back_whole(
     plane[large] = random.integers(3, 256, int(large.sum()))
     bounds = [*sorted({cut for cut in cuts if cut < size}), size]
     kind, data = encode_skewed(plane, SCRATCH, bounds)
-    back = decode_skewed(kind, memoryview(bytes(data)), size, SCRATCH)
+    back = decode_skewed(kind, memoryview(bytes(data)), size, SCRATCH, "test")
     assert np.array_equal(np.broadcast_to(np.asarray(back, np.uint8), size), plane)
 
 
@@ -128,7 +128,9 @@ def test_a_packed_plane_that_does_not_shrink_further_is_kept_as_it_is() -> None:
     kind, data = encode_skewed(plane, SCRATCH)
     first, second = unpack_entries(memoryview(bytes(data)), 8, 2)[0]
     assert (kind, first[0], second[0]) == (PACKED, CONSTANT, RAW)
-    assert np.array_equal(decode_skewed(kind, memoryview(bytes(data)), len(plane), SCRATCH), plane)
+    assert np.array_equal(
+        decode_skewed(kind, memoryview(bytes(data)), len(plane), SCRATCH, "test"), plane
+    )
 
 
 @pytest.mark.parametrize("codec", [Delta(), Bitmap(), Sorted()], ids=lambda codec: codec.id)

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from tests.theta.cli.conftest import Shell
 from theta.repo import Author, Details
 from theta_store.errors import GuardFailed, NothingToCommit, UsageError
+from theta_store.kernels import native
 
 ADA = Author("Ada")
 
@@ -308,6 +309,7 @@ def test_timings_say_where_the_time_went(model: Shell) -> None:
     assert float(lines[names.index("other")].split()[1]) <= total
     model.save(a=1, b=8)
     timings = model("commit", "-m", "x", "--timings", "--json").json["timings"]
+    assert timings["loops"] == ("numpy" if native is None else "C")
     stages = {stage["stage"]: stage for stage in timings["stages"]}
     assert stages["read"]["bytes"] == stages["hash"]["bytes"] > 0
     assert stages["publish"]["wall"] <= timings["wall"]
