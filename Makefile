@@ -72,6 +72,7 @@ bench-speed: bench-installed
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_engine --hold $(HOLD) --recycle 400 --one-core
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.merge_peers --hold $(HOLD)
+	$(BIN)/python -m benchmarks.merge_peers --alone --layers 80 --shards 20 --keep-as merge_peers_shards
 	$(BIN)/python -m benchmarks.targets
 
 # What strategies are worth on small networks; rewrites docs/how-to/merging.md's tables and plots.

@@ -1,7 +1,8 @@
 """Merging two fine-tunes of a model, beside mergekit: time, CPU time and memory.
 
     python -m benchmarks.merge_peers [--rounds 3] [--strategies linear ties] [--layers 16]
-                                     [--hold GIB] [--folder DIR] [--alone] [--keep-as NAME] [--dry]
+                                     [--shards 1] [--hold GIB] [--folder DIR] [--alone]
+                                     [--keep-as NAME] [--dry]
 
 Makes a Llama of 271 M parameters (542 MB in bf16) and two fine-tunes of it. In one, every tensor
 conflicts; in another pair, tensors of 5 % of the bytes do. A round merges by theta (``theta merge``
@@ -11,8 +12,9 @@ in a repository that has the three models, to the commit and the written file) a
 0.1.5 is installed from PyPI on first use, in an environment of its own. ``--hold`` keeps that much
 memory occupied, for both: see `benchmarks.held_memory`. Needs 6 GB of disk. Linux only.
 
-On a file system with reflinks (``--folder`` on XFS or Btrfs) theta writes only what conflicts;
-``--alone`` leaves mergekit out where only that is asked, ``--keep-as`` names the result.
+Where few tensors conflict, theta writes only what does on a file system with reflinks (``--folder``
+on XFS or Btrfs), and on any other the shards that hold it (``--shards``); ``--alone`` leaves
+mergekit out where only that is asked, ``--keep-as`` names the result.
 """
 
 import argparse
@@ -82,8 +84,8 @@ class Bench:
         work = self.root / f"repository-{name}"
         work.mkdir()
         self._put("base", work)
-        for command in (["init"], ["add", "config.json", "model.safetensors"]):
-            self._theta(work, *command)
+        self._theta(work, "init")
+        self._theta(work, "add", *sorted(file.name for file in work.iterdir() if file.is_file()))
         self._theta(work, "commit", "-m", "base")
         self._theta(work, "switch", "-c", "theirs")
         self._put(f"{name}2", work)
@@ -140,14 +142,16 @@ def run(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
         held_memory(chosen.hold),
         tempfile.TemporaryDirectory(dir=chosen.folder, prefix="theta-merge-") as name,
     ):
-        bench = Bench(Path(name), mergekit, Llama(layers=chosen.layers))
-        size = (Path(name) / "base" / "model.safetensors").stat().st_size
+        bench = Bench(Path(name), mergekit, Llama(layers=chosen.layers, shards=chosen.shards))
+        files = list((Path(name) / "base").glob("*.safetensors"))
+        size = sum(file.stat().st_size for file in files)
         for _ in range(chosen.rounds):
             for row in rows:
                 tool = bench.theta if row.tool == "theta" else bench.peer
                 row.runs.append(tool(row.strategy, "all" if row.share == 1.0 else "few"))
                 print(row.line(), file=sys.stderr, flush=True)
-    told["model"] = f"{size / 1e6:,.0f} MB of bf16"
+    shards = f" in {chosen.shards} shards" if chosen.shards > 1 else ""
+    told["model"] = f"{size / 1e6:,.0f} MB of bf16{shards}"
     told |= {"load at end": load(), "rounds": str(chosen.rounds), "peer": MERGEKIT[-1]}
     told["held meanwhile"] = f"{chosen.hold:g} GiB"
     return _report(told, rows), {"facts": told, "rows": [_values(row) for row in rows]}
@@ -186,6 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--layers", type=int, default=16, help="16 make 542 MB")
+    parser.add_argument("--shards", type=int, default=1, help="files of the model")
     parser.add_argument("--strategies", nargs="+", default=["linear", "ties"])
     parser.add_argument("--hold", type=float, default=0, help="GiB of memory to occupy")
     parser.add_argument("--folder", type=Path, help="where temporary files go")

@@ -35,9 +35,9 @@ def part() -> str:
     lines += [_load_row(dtype, found) for dtype, found in copies["loads"].items()]
     lines += _engine_rows(core)
     lines += _startup_rows(startup)
-    shared = read("merge_peers_reflinks")
-    lines += _merge_rows(merges, shared)
-    told = (copies, profile, core, engine, startup, merges, shared)
+    elsewhere = read("merge_peers_reflinks"), read("merge_peers_shards")
+    lines += _merge_rows(merges, *elsewhere)
+    told = (copies, profile, core, engine, startup, merges, *elsewhere)
     dates = ", ".join(f"`{each['facts']['command']}` ({each['facts']['date']})" for each in told)
     machine = copies["facts"]["machine"]
     return "\n".join(

@@ -1,11 +1,12 @@
 """Three small Llama folders to merge: a base, and two fine-tunes of it.
 
 Owns the shapes and the values: normal with sigma 0.02 in bf16; a fine-tune moves every element of
-some tensors by sigma 0.002. Must not know who merges them. The same bytes on every run.
+some tensors by sigma 0.002; in one file, or in shards of about the same size. Must not know who
+merges them. The same bytes on every run.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from benchmarks.fixed_model import SPREAD, Words, to_words
 
 MOVED = 2e-3
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Llama:
     layers: int = 16
     heads: int = 16
     vocabulary: int = 32000
+    shards: int = 1
 
     def config(self) -> dict[str, object]:
         """Return what ``config.json`` says."""
@@ -41,7 +44,7 @@ class Llama:
             "tie_word_embeddings": False,
         }
 
-    def shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+    def shapes(self) -> Iterator[tuple[str, Shape]]:
         """Yield every parameter."""
         yield "model.embed_tokens.weight", (self.vocabulary, self.hidden)
         for layer in range(self.layers):
@@ -60,17 +63,28 @@ class Llama:
         """Write a folder: the base, or a fine-tune of tensors that make up a share of the bytes."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps(self.config(), indent=2) + "\n")
-        header, at = {}, 0
+        files = self._files()
+        total = sum(int(np.prod(shape)) for _, shape in self.shapes())
+        tensors = self._tensors(tuned, share, total)
+        for file, shapes in files.items():
+            _write(folder / file, shapes, tensors)
+        if self.shards > 1:
+            places = {name: file for file, shapes in files.items() for name in shapes}
+            index = json.dumps({"metadata": {"total_size": 2 * total}, "weight_map": places})
+            (folder / "model.safetensors.index.json").write_text(index)
+
+    def _files(self) -> dict[str, dict[str, Shape]]:
+        """Return the shapes in each file, in order."""
+        if self.shards == 1:
+            return {"model.safetensors": dict(self.shapes())}
+        files: dict[str, dict[str, Shape]] = {}
+        total, at = sum(int(np.prod(shape)) for _, shape in self.shapes()), 0
         for name, shape in self.shapes():
-            size = 2 * int(np.prod(shape))
-            header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, at + size]}
-            at += size
-        head = json.dumps(header).encode()
-        head += b" " * (-len(head) % 8)
-        with (folder / "model.safetensors").open("wb") as out:
-            out.write(len(head).to_bytes(8, "little") + head)
-            for words in self._tensors(tuned, share, at // 2):
-                out.write(words.tobytes())
+            number = 1 + at * self.shards // total
+            file = f"model-{number:05}-of-{self.shards:05}.safetensors"
+            files.setdefault(file, {})[name] = shape
+            at += int(np.prod(shape))
+        return files
 
     def _tensors(self, tuned: int | None, share: float, elements: int) -> Iterator[Words]:
         moved = 0
@@ -84,3 +98,18 @@ class Llama:
                 values += step * np.float32(MOVED)
                 moved += count
             yield to_words(values, "BF16")
+
+
+def _write(path: Path, shapes: Mapping[str, Shape], tensors: Iterator[Words]) -> None:
+    """Write a safetensors file of the next tensors."""
+    header, at = {}, 0
+    for name, shape in shapes.items():
+        size = 2 * int(np.prod(shape))
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % 8)
+    with path.open("wb") as out:
+        out.write(len(head).to_bytes(8, "little") + head)
+        for _ in shapes:
+            out.write(next(tensors).tobytes())
