@@ -10,7 +10,7 @@ it walks the roots again inside, so a commit published a moment ago is never swe
 import time
 from collections import defaultdict
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from theta_store import expiries, leases, oplog
@@ -40,18 +40,24 @@ COMPACT_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class GcReport:
-    """What a collection removed, or would; bytes are bytes of files in the store's folder."""
+    """What a collection removed, or would; bytes are bytes of files in the store's folder.
+
+    ``base_bytes`` are payload that stays though nobody reads it any more: what is still read is
+    stored as differences to it.
+    """
 
     records: int = 0
     chunks: int = 0
     stored_bytes: int = 0
     disk_bytes: int = 0
+    base_bytes: int = 0
 
 
 @dataclass(frozen=True)
 class _Garbage:
     records: list[RecordId]
     chunks: list[tuple[ChunkId, Form]]
+    base_bytes: int
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,11 @@ class Collector:
         finally:
             lock.release()
         report = _report(garbage, [])
-        return GcReport(report.records, report.chunks, report.stored_bytes, freed)
+        return replace(report, disk_bytes=freed)
+
+    def reachable(self, reader: Reader) -> Reached:
+        """Return all that a collection would leave."""
+        return self._mark(reader, self._horizon(reader, reader.number + 1))
 
     def _horizon(self, reader: Reader, now: int) -> int:
         return min([now, *(row.since for row in leases.live(reader, self.lease_folder))])
@@ -262,7 +272,19 @@ def _garbage(reader: Reader, reached: Reached, horizon: int) -> _Garbage:
         for id_, form in forms(reader)
         if form.born < horizon and id_ not in reached.chunks
     ]
-    return _Garbage(records, chunks)
+    return _Garbage(records, chunks, _base_bytes(reader, reached))
+
+
+def _base_bytes(reader: Reader, reached: Reached) -> int:
+    """Return the payload of chunks that are there only because the forms of others need them."""
+    unread = reached.chunks - reached.named
+    stored = {id_: form.stored for id_, form in forms(reader) if id_ in unread}
+    # Not clusters: the chunks that lie in them are read.
+    for id_, form in forms(reader):
+        if id_ in reached.named and not form.has_payload:
+            for need in form.needs:
+                stored.pop(ChunkId(need.id), None)
+    return sum(stored.values())
 
 
 def _delete(writer: Writer, garbage: _Garbage) -> None:
@@ -282,4 +304,5 @@ def _report(garbage: _Garbage, fates: list[_Fate]) -> GcReport:
         chunks=len(garbage.chunks),
         stored_bytes=sum(form.stored for _, form in garbage.chunks),
         disk_bytes=sum(fate.disk_bytes for fate in fates),
+        base_bytes=garbage.base_bytes,
     )

@@ -22,12 +22,13 @@ class Reached(msgspec.Struct):
     """What a walk has met so far; ``missing`` holds ids that are named but not in the store.
 
     ``kept`` are tensors' records that a form needs a part of: they stay, and what is below them was
-    not walked.
+    not walked. ``named`` are the chunks that records name: any other is there for their forms.
     """
 
     records: set[RecordId] = msgspec.field(default_factory=set)
     kept: set[RecordId] = msgspec.field(default_factory=set)
     chunks: set[ChunkId] = msgspec.field(default_factory=set)
+    named: set[ChunkId] = msgspec.field(default_factory=set)
     missing: set[bytes] = msgspec.field(default_factory=set)
 
 
@@ -52,6 +53,7 @@ def reach(
         reached.records.add(id_)
         stack += children(id_, record, expired)
         if isinstance(record, Tensor | Blob):
+            reached.named.update(record.chunks)
             reach_chunks(reader, record.chunks, reached)
     return reached
 

@@ -75,11 +75,11 @@ if TYPE_CHECKING:
     from theta_store.check import Hurt, Problem
     from theta_store.chunks import Chunks, Copies
     from theta_store.derived_source import DerivedSource as DerivedSource
+    from theta_store.exchange import RepackReport as RepackReport
     from theta_store.gc import Collector, GcReport
     from theta_store.hashing import Hashing, Putter
     from theta_store.kept import Kept as Kept
     from theta_store.mending import Mending
-    from theta_store.repack import RepackReport as RepackReport
     from theta_store.selector import Level as Level
     from theta_store.session import CollectedMeanwhile, Hints, Session, StoredTensor
     from theta_store.tensors import ByteSource, Source
@@ -539,16 +539,43 @@ class Store:
             keep = None if dry else session.keep
             lineage = Lineage(self._chunks, self._pool.scratch, session.find_tensor, keep)
             repacker = Repacker(
-                self._meta,
-                self._volumes,
-                self._chunks,
-                self._pool,
-                lineage,
-                self._capacity,
-                level,
-                dry,
+                meta=self._meta,
+                volumes=self._volumes,
+                chunks=self._chunks,
+                pool=self._pool,
+                capacity=self._capacity,
+                dry=dry,
+                lineage=lineage,
+                level=level,
             )
             return repacker.run(items, progress=progress)
+
+    def free_bases(
+        self,
+        *,
+        undo_seconds: float = KEPT_UNDO_SECONDS,
+        dry: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> "tuple[RepackReport, int]":
+        """Store what follows from chunks that nobody reads on its own, where that takes less.
+
+        Return what it came to, and the bytes of those chunks, which gc can take then.
+        """
+        from theta_store.freeing import Freer, find_freeing
+
+        with self._meta.read() as reader:
+            reached = self.collector(undo_seconds=undo_seconds).reachable(reader)
+            found = find_freeing(reader, reached)
+        with self.session():
+            freer = Freer(
+                meta=self._meta,
+                volumes=self._volumes,
+                chunks=self._chunks,
+                pool=self._pool,
+                capacity=self._capacity,
+                dry=dry,
+            )
+            return freer.exchange(found.jobs, progress=progress), found.base_bytes
 
     def check(
         self,

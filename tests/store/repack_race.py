@@ -33,13 +33,13 @@ from tests.store.sources import (
     tree_of_tensor,
 )
 from tests.store.updates import source, trained, values_of, weights
-from theta_store import need_graph
+from theta_store import freeing, need_graph
 from theta_store.errors import IntegrityError, Locked
+from theta_store.exchange import Exchange
 from theta_store.gc import Collector
 from theta_store.hints import Base, Hint
 from theta_store.ids import CheckpointId, CommitId, TensorId
 from theta_store.limits import Limits
-from theta_store.repack import Repacker
 from theta_store.store import CollectedMeanwhile, Session, Store
 
 ROOT = Path(__file__).parents[2]
@@ -119,9 +119,9 @@ def lines_of(store: Store) -> dict[str, list[tuple[CommitId, TensorId, str]]]:
 def work(store: Store, seed: int) -> None:
     ref = f"refs/heads/worker{seed}"
     line = lines_of(store).get(ref, [])
-    number, last = len(line), line[-1][1] if line else None
+    number, last = (int(line[-1][2].split()[1]) + 1, line[-1][1]) if line else (0, None)
     while True:
-        number = number % 12
+        number = number % 36
         hints = [] if last is None else [Base(last)]
         try:
             with store.session() as session:
@@ -129,8 +129,8 @@ def work(store: Store, seed: int) -> None:
                 stored, *_ = session.put_tensors(tensors, hints=lambda _, h=hints: h)
                 old = store.refs.get(ref)
                 tree = tree_of_tensor(session, stored.id)
-                # A line that has grown long starts anew, and leaves garbage behind.
-                parents = [] if old is None or number == 0 else [old]
+                # A line that has grown long starts anew, and leaves garbage behind, and bases.
+                parents = [] if old is None or number % 12 == 0 else [old]
                 commit = put_commit(session, tree, parents, f"{seed} {number}")
                 publish(session, store, commit, ref)
         except CollectedMeanwhile:
@@ -141,12 +141,16 @@ def work(store: Store, seed: int) -> None:
 
 def repack(store: Store, seed: int) -> None:
     random.seed(seed)
+    # The tensors here are small.
+    freeing.LEAST_BYTES = 1
     while True:
         lines = list(lines_of(store).values())
         random.shuffle(lines)
         pairs = [(a, b) for line in lines for (_, a, _), (_, b, _) in itertools.pairwise(line)]
         report = store.repack((b, [Base(a)]) for a, b in pairs)
         print("repacked", report.replaced, flush=True)
+        freed = store.free_bases(undo_seconds=0)[0].replaced
+        print("freed" if freed else "kept", freed, flush=True)
 
 
 def collect(store: Store, seed: int) -> None:
@@ -201,8 +205,8 @@ def tell_phases(path: Path) -> None:
 
     during(Session, "publish", "publish")
     during(Session, "put_tensors", "encode")
-    during(Repacker, "_publish", "publish")
-    during(Repacker, "_work", "encode")
+    during(Exchange, "_publish", "publish")
+    during(Exchange, "_work", "encode")
     during(Collector, "_sweep", "sweep")
     during(Collector, "_reclaim", "reclaim")
 
@@ -266,7 +270,7 @@ def _start(folder: Path, role: str, seed: int) -> "subprocess.Popen[str]":
 def _finish(process: "subprocess.Popen[str]", outcome: Outcome, role: tuple[str, int]) -> None:
     process.send_signal(signal.SIGKILL)
     lines = process.communicate()[0].splitlines()
-    known = {"ack", "repacked", "swept", "read"}
+    known = {"ack", "repacked", "freed", "kept", "swept", "read"}
     strange = [line for line in lines if line and line.split()[0] not in known]
     outcome.wrong += [f"{role[0]}: {line}" for line in strange[-6:]]
     outcome.lines.update(line.split()[0] for line in lines if line)

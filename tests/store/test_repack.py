@@ -8,7 +8,7 @@ import pytest
 
 from tests.store.repack_race import History, race
 from tests.store.updates import source, trained, weights
-from theta_store import need_graph, repack
+from theta_store import exchange, need_graph
 from theta_store.db import Table
 from theta_store.hints import Base, Hint
 from theta_store.ids import TensorId
@@ -99,7 +99,7 @@ def test_publishing_without_reading_needs_again_breaks_the_laws(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The negative control: a repack that trusts what it read makes a circle."""
-    monkeypatch.setattr(repack, "needs_hold", lambda writer, id_, form: form)
+    monkeypatch.setattr(exchange, "needs_hold", lambda writer, id_, form: form)
     first, second = source(weights(1, 256, 256)), source(trained(weights(1, 256, 256), 2))
     with store.session() as session:
         ids = [s.id for s in session.put_tensors([("a", first), ("b", second)])]

@@ -15,6 +15,8 @@ EXAMPLES = (
     "Examples:  theta gc --dry-run  ·  theta gc  ·  theta gc --now  ·  "
     "theta gc --keep-last 5 --keep-best val_loss:3 --keep-every 1000 --dry-run"
 )
+# Bases of fewer bytes are no surprise to anybody.
+WORTH_TELLING = 1 << 20
 
 
 def gc(
@@ -76,6 +78,7 @@ def _as_json(done: Collected, *, dry_run: bool) -> dict[str, object]:
         "chunks": done.chunks,
         "stored_bytes": done.stored_bytes,
         "disk_bytes": done.disk_bytes,
+        "base_bytes": done.base_bytes,
         "expired": [hex_id(commit) for commit in done.expired],
         "dry_run": dry_run,
     }
@@ -96,3 +99,9 @@ def _print(terminal: Terminal, repo: Repo, done: Collected, *, dry_run: bool) ->
         f"{plural(done.chunks, 'chunk')} and {plural(done.records, 'record')} {would}; "
         f"{returns} {spell_bytes(done.disk_bytes)}"
     )
+    if done.base_bytes >= WORTH_TELLING:
+        stays = "would stay" if dry_run else "stay"
+        terminal.talk(
+            f"{spell_bytes(done.base_bytes)} of what no kept commit reads {stays}: "
+            "later checkpoints are stored as differences to it (theta repack --free)"
+        )

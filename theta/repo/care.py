@@ -148,4 +148,11 @@ class Care(Opened):
 
 
 def _collected(report: "GcReport", expired: tuple[CommitId, ...]) -> Collected:
-    return Collected(report.records, report.chunks, report.stored_bytes, report.disk_bytes, expired)
+    return Collected(
+        report.records,
+        report.chunks,
+        report.stored_bytes,
+        report.disk_bytes,
+        report.base_bytes,
+        expired,
+    )

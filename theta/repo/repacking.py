@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from theta.config import seconds
 from theta.history import ancestors
 from theta.progress import SILENT, Progress
 from theta.repo.opened import Opened
@@ -40,6 +41,17 @@ class Repacking(Opened):
         progress.begin("repacking", self.store.sizes().logical_bytes)
         items = itertools.chain.from_iterable(self._tensors(id_, c) for id_, c in commits)
         return self.store.repack(items, level=level, dry=dry_run, progress=progress.advance)
+
+    def free_bases(
+        self, *, dry_run: bool = False, progress: Progress = SILENT
+    ) -> "tuple[RepackReport, int]":
+        """Store what follows from given-up commits on its own, where gc then wins more than that.
+
+        Return what it came to, and the bytes that gc can take then.
+        """
+        kept = seconds(self.config.text("gc.undo") or "7d")
+        progress.begin("storing anew", 0)
+        return self.store.free_bases(undo_seconds=kept, dry=dry_run, progress=progress.advance)
 
     def _tensors(self, id_: CommitId, commit: Commit) -> Iterator[tuple[TensorId, Sequence[Hint]]]:
         if self.store.is_expired(id_):

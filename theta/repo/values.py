@@ -200,13 +200,15 @@ class Moved(msgspec.Struct, frozen=True):
 class Collected(msgspec.Struct, frozen=True):
     """What gc removed, or would, and the commits whose files were given up for it.
 
-    ``stored_bytes`` are bytes of forms, ``disk_bytes`` what the disk gets back.
+    ``stored_bytes`` are bytes of forms, ``disk_bytes`` what the disk gets back. ``base_bytes``
+    stay, though no kept commit reads them: what these read is stored as differences to them.
     """
 
     records: int
     chunks: int
     stored_bytes: int
     disk_bytes: int
+    base_bytes: int
     expired: "tuple[CommitId, ...]" = ()
 
 

@@ -172,3 +172,27 @@ def test_from_python(run: Shell) -> None:
         done = repo.gc(keep=keep)
         assert done.expired == forecast.expired
         assert len(done.expired) == 6
+
+
+def test_bases_of_what_is_kept_stay_and_are_told(shell: Shell) -> None:
+    values = np.random.default_rng(0).standard_normal(4 * BIG).astype(np.float32)
+    shell.save(w=values)
+    shell("add", "m.safetensors")
+    for n in range(1, 4):
+        values = values + np.random.default_rng(n).normal(0, 1e-4, len(values)).astype(np.float32)
+        shell.commit(f"c{n}", w=values)
+    told = shell("gc", "--keep-last", "1", "--dry-run")
+    assert "would stay: later checkpoints are stored as differences" in told.err
+    forecast = shell("gc", "--keep-last", "1", "--dry-run", "--json").json
+    assert 16 * BIG < forecast["base_bytes"] < 32 * BIG
+    done = shell("gc", "--keep-last", "1", "--now", "--json").json
+    assert done["base_bytes"] == forecast["base_bytes"]
+    assert "differences" not in shell("gc", "-q").err
+
+
+def test_clusters_are_no_bases(shell: Shell) -> None:
+    small = {f"w{n}": np.random.default_rng(n).normal(size=2000) for n in range(200)}
+    shell.save(**small)
+    shell("add", "m.safetensors")
+    shell("commit", "-m", "small")
+    assert shell("gc", "--dry-run", "--json").json["base_bytes"] == 0

@@ -63,3 +63,26 @@ def test_a_small_parameter_says_that_it_is_kept_with_others(shell: Shell) -> Non
     shell.commit("small")
     out = shell("show", "HEAD::a", "--storage").out
     assert "together with other small tensors: " in out
+
+
+def test_free_lets_gc_take_what_kept_commits_followed_from(shell: Shell) -> None:
+    _history(shell)
+    kept = (shell.folder / "m.safetensors").read_bytes()
+    told = shell("gc", "--keep-last", "1", "--now")
+    assert "theta repack --free" in told.err
+    dry = shell("repack", "--free", "--dry-run", "--json").json
+    assert dry["schema"] == "theta.repack/1"
+    assert dry["base_bytes"] > 1 << 20
+    assert "would stand on their own" in shell("repack", "--free", "--dry-run").out
+    done = shell("repack", "--free")
+    assert "can go" in done.out
+    assert "theta gc" in done.err
+    freed = shell("gc", "--now", "--json").json
+    assert freed["base_bytes"] == 0
+    assert freed["disk_bytes"] > 1 << 20
+    (shell.folder / "m.safetensors").unlink()
+    shell("restore", "m.safetensors")
+    assert (shell.folder / "m.safetensors").read_bytes() == kept
+    assert shell("fsck", "--json").json["ok"]
+    assert "Nothing is kept only" in shell("repack", "--free").out
+    shell("repack", "--free", "--since", "HEAD", code=2)
