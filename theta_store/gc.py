@@ -278,13 +278,17 @@ def _garbage(reader: Reader, reached: Reached, horizon: int) -> _Garbage:
 def _base_bytes(reader: Reader, reached: Reached) -> int:
     """Return the payload of chunks that are there only because the forms of others need them."""
     unread = reached.chunks - reached.named
-    stored = {id_: form.stored for id_, form in forms(reader) if id_ in unread}
-    # Not clusters: the chunks that lie in them are read.
+    if not unread:
+        return 0
+    stored: dict[ChunkId, int] = {}
+    # Chunks that are read lie in them.
+    clusters: set[ChunkId] = set()
     for id_, form in forms(reader):
-        if id_ in reached.named and not form.has_payload:
-            for need in form.needs:
-                stored.pop(ChunkId(need.id), None)
-    return sum(stored.values())
+        if id_ in unread:
+            stored[id_] = form.stored
+        elif id_ in reached.named and not form.has_payload:
+            clusters.update(ChunkId(need.id) for need in form.needs)
+    return sum(size for id_, size in stored.items() if id_ not in clusters)
 
 
 def _delete(writer: Writer, garbage: _Garbage) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from tests.store.sources import MAIN, BytesSource, commit_tensors, publish, read_back
 from tests.store.updates import source, trained, weights
+from theta_store.freeing import find_freeing
 from theta_store.hints import Base
 from theta_store.ids import CommitId, TensorId
 from theta_store.store import Operation, Store
@@ -110,6 +111,13 @@ def test_clusters_stand_on_their_own_too(store: Store) -> None:
     _give_up(store, commits[:2])
     if not store.collector(undo_seconds=0).forecast().base_bytes:
         pytest.skip("clusters were stored without bases")
+    with store._meta.read() as reader:
+        reached = store.collector(undo_seconds=0).reachable(reader)
+        found = find_freeing(reader, reached)
+    # Clusters are stored anew, not the pieces that lie in them.
+    assert found.jobs
+    assert all(job.form.has_payload for job in found.jobs)
+    assert found.base_bytes == store.collector(undo_seconds=0).forecast().base_bytes
     report, bases = store.free_bases(undo_seconds=0)
     assert report.replaced > 0
     assert bases > 0
