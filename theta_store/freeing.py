@@ -50,11 +50,14 @@ def find_freeing(reader: Reader, reached: Reached) -> Freeing:
     if not unread:
         return Freeing((), 0)
     groups = _groups(reader, kept, unread)
-    chosen = [group for group in groups if _is_worth(group, kept, unread)]
-    heads = {id_ for group in chosen for id_ in group if id_ not in unread}
-    jobs = sorted(_jobs(reader, reached, kept, heads), key=lambda job: job.form.depth)
-    bases = sum(kept[id_].stored for group in chosen for id_ in group if id_ in unread)
-    return Freeing(tuple(jobs), bases)
+    worth = [group for group in groups if _is_worth(group, kept, unread)]
+    heads = {id_ for group in worth for id_ in group - unread}
+    made = {job.id: job for job in _jobs(reader, reached, kept, heads)}
+    # A head that is no tensor's, such as a file's of the same bytes, would hold on to all bases.
+    chosen = [group for group in worth if group - unread <= made.keys()]
+    jobs = [made[id_] for group in chosen for id_ in group - unread]
+    bases = sum(kept[id_].stored for group in chosen for id_ in group & unread)
+    return Freeing(tuple(sorted(jobs, key=lambda job: job.form.depth)), bases)
 
 
 def _read(kept: Mapping[ChunkId, Form], reached: Reached) -> set[ChunkId]:
@@ -110,7 +113,9 @@ def _jobs(
         if not isinstance(record, Tensor):
             continue
         for chunk, (start, stop) in zip(record.chunks, ranges_of(record), strict=True):
-            form = kept[chunk]
+            form = kept.get(chunk)
+            if form is None:
+                continue  # of a session that gc was faster than
             if chunk in left:
                 left.discard(chunk)
                 yield Job(chunk, form, start, stop, record.dtype)

@@ -127,8 +127,10 @@ class Collector:
             )
         young = [id_ for id_, born, _ in record_births(reader) if born >= horizon]
         reach(reader, young, expired=given_up, into=reached)
-        # A running session's forms may need chunks that no record reaches yet.
-        reach_chunks(reader, [id_ for id_, form in forms(reader) if form.born >= horizon], reached)
+        # A running session's forms may need chunks that no record reaches yet; nor are these named.
+        fresh = [id_ for id_, form in forms(reader) if form.born >= horizon]
+        reached.named.update(fresh)
+        reach_chunks(reader, fresh, reached)
         return reached
 
     def _roots(self, reader: Reader) -> set[RecordId]:

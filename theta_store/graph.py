@@ -22,7 +22,8 @@ class Reached(msgspec.Struct):
     """What a walk has met so far; ``missing`` holds ids that are named but not in the store.
 
     ``kept`` are tensors' records that a form needs a part of: they stay, and what is below them was
-    not walked. ``named`` are the chunks that records name: any other is there for their forms.
+    not walked. ``named`` are the chunks that records name, those included; what else is there is a
+    base of their forms, or a cluster.
     """
 
     records: set[RecordId] = msgspec.field(default_factory=set)
@@ -108,5 +109,11 @@ def reach_needs(reader: Reader, reached: Reached, horizon: int) -> None:
 
 
 def _needed(reader: Reader, form: Form, reached: Reached) -> list[ChunkId]:
-    reached.kept.update(RecordId(need.id) for need in form.needs if need.kind == "tensor")
-    return [chunk for need in form.needs for chunk in need_chunks(reader, need)]
+    chunks: list[ChunkId] = []
+    for need in form.needs:
+        found = need_chunks(reader, need)
+        if need.kind == "tensor":
+            reached.kept.add(RecordId(need.id))
+            reached.named.update(found)
+        chunks += found
+    return chunks

@@ -3,12 +3,21 @@
 import numpy as np
 import pytest
 
-from tests.store.sources import MAIN, BytesSource, commit_tensors, publish, read_back
-from tests.store.updates import source, trained, weights
+from tests.store.sources import (
+    MAIN,
+    BytesSource,
+    commit_tensors,
+    publish,
+    put_checkpoint,
+    put_commit,
+    read_back,
+)
+from tests.store.updates import adapted, source, trained, weights
 from theta_store.freeing import find_freeing
 from theta_store.hints import Base
 from theta_store.ids import CommitId, TensorId
-from theta_store.store import Operation, Store
+from theta_store.records import Tree, TreeEntry
+from theta_store.store import Operation, RefChange, Store
 
 
 def _run(store: Store, steps: list[dict[str, BytesSource]]) -> list[CommitId]:
@@ -22,8 +31,6 @@ def _run(store: Store, steps: list[dict[str, BytesSource]]) -> list[CommitId]:
 def commit_tensors_on(
     store: Store, tensors: dict[str, BytesSource], before: CommitId | None, message: str
 ) -> CommitId:
-    from tests.store.sources import put_checkpoint, put_commit
-
     bases: dict[str, TensorId] = {}
     if before is not None:
         entry = store.tree_of(before).entries[0]
@@ -42,8 +49,8 @@ def commit_tensors_on(
     return commit
 
 
-def _steps(count: int, kind: str = "F32") -> list[dict[str, BytesSource]]:
-    values = weights(1, 512, 700)
+def _steps(count: int, kind: str = "F32", rows: int = 512) -> list[dict[str, BytesSource]]:
+    values = weights(1, rows, 700)
     made = []
     for seed in range(count):
         made.append({"w": source(values, kind)})
@@ -129,4 +136,27 @@ def test_clusters_stand_on_their_own_too(store: Store) -> None:
 
 def test_what_no_commit_was_given_up_for_is_left_alone(store: Store) -> None:
     _run(store, _steps(4))
+    assert store.free_bases(undo_seconds=0)[0].chunks == 0
+
+
+def test_a_file_of_the_same_bytes_holds_on_to_its_bases(store: Store) -> None:
+    steps = _steps(4, rows=256)  # one chunk, as the file is
+    commits = _run(store, steps)
+    with store.session() as session:
+        blob = session.put_bytes(steps[-1]["w"].data)
+        commit = put_commit(session, session.put_record(Tree((TreeEntry("f", "blob", blob),))), [])
+        publish(session, store, commit, "refs/heads/files")
+    with store.session() as session:
+        head = RefChange(MAIN, store.refs.get(MAIN), None)
+        session.publish(Operation(0, 0, "branch", "", (head,), expired=tuple(commits)))
+    store.collector(undo_seconds=0).collect()
+    assert store.collector(undo_seconds=0).forecast().base_bytes > 0
+    assert store.free_bases(undo_seconds=0)[0].chunks == 0
+    assert store.check() == []
+
+
+def test_factors_are_no_bases(store: Store) -> None:
+    base = weights(1, 256, 300)
+    _run(store, [{"w": source(base)}, {"w": source(adapted(base, 3))}])
+    assert store.collector(undo_seconds=0).forecast().base_bytes == 0
     assert store.free_bases(undo_seconds=0)[0].chunks == 0

@@ -35,8 +35,8 @@ from theta_store.locks import OwnLock
 LIB_VERSION = 0
 MAX_READERS = 1022
 MIN_MAP = 1 << 28
-# Of some hundred bytes each; a tensor's has 40 more for each MiB of it.
-MOST_REMEMBERED = 1 << 17
+# Of some hundred bytes each; a tensor's has 70 more for each MiB of it.
+MOST_REMEMBERED = 1 << 16
 DATA_FILE = "data.mdb"
 LOCK_FILE = "lock.mdb"
 # What LMDB makes of it for so many readers: 64 bytes for each, and two lines of its own.
