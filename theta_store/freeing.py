@@ -5,7 +5,7 @@ follow from them. Must not know roots, nor how a form takes another's place.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from theta_store.chunking import ranges_of
@@ -13,7 +13,7 @@ from theta_store.db import Reader
 from theta_store.dtypes import dtype
 from theta_store.exchange import Exchange, Job
 from theta_store.forms import Form
-from theta_store.graph import Reached
+from theta_store.graph import Reached, bases_in
 from theta_store.ids import ChunkId
 from theta_store.objects import find_record, forms, need_chunks
 from theta_store.packing import pack_alone
@@ -44,11 +44,10 @@ class Freer(Exchange):
 
 def find_freeing(reader: Reader, reached: Reached) -> Freeing:
     """Return what to store anew, so that gc can take what is only there for it."""
-    kept = {id_: form for id_, form in forms(reader) if id_ in reached.chunks}
-    read = _read(kept, reached)
-    unread = kept.keys() - read
+    unread = bases_in(reader, reached).keys()
     if not unread:
         return Freeing((), 0)
+    kept = {id_: form for id_, form in forms(reader) if id_ in reached.chunks}
     groups = _groups(reader, kept, unread)
     worth = [group for group in groups if _is_worth(group, kept, unread)]
     heads = {id_ for group in worth for id_ in group - unread}
@@ -60,18 +59,8 @@ def find_freeing(reader: Reader, reached: Reached) -> Freeing:
     return Freeing(tuple(sorted(jobs, key=lambda job: job.form.depth)), bases)
 
 
-def _read(kept: Mapping[ChunkId, Form], reached: Reached) -> set[ChunkId]:
-    """Return the chunks that records name, and the clusters that such lie in."""
-    read = set(reached.named)
-    for id_ in reached.named:
-        form = kept.get(id_)
-        if form is not None and not form.has_payload:
-            read.update(ChunkId(need.id) for need in form.needs)
-    return read
-
-
 def _groups(
-    reader: Reader, kept: Mapping[ChunkId, Form], unread: set[ChunkId]
+    reader: Reader, kept: Mapping[ChunkId, Form], unread: Set[ChunkId]
 ) -> list[set[ChunkId]]:
     """Return the unread chunks that hang together, each group with the read ones that need it."""
     joined: dict[ChunkId, ChunkId] = {}
@@ -93,7 +82,7 @@ def _groups(
     return list(groups.values())
 
 
-def _is_worth(group: set[ChunkId], kept: Mapping[ChunkId, Form], unread: set[ChunkId]) -> bool:
+def _is_worth(group: set[ChunkId], kept: Mapping[ChunkId, Form], unread: Set[ChunkId]) -> bool:
     """Say whether the bases take more than the others will; a base without needs tells how much."""
     bases = [kept[id_] for id_ in group & unread]
     heads = [kept[id_] for id_ in group - unread]

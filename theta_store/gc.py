@@ -18,7 +18,7 @@ from theta_store.db import Meta, Reader, Volumes, Writer, free_bytes, page_bytes
 from theta_store.db.volumes import VOLUME_BYTES
 from theta_store.errors import IntegrityError, Locked
 from theta_store.forms import Form
-from theta_store.graph import Reached, reach, reach_chunks, reach_needs
+from theta_store.graph import Reached, bases_in, reach, reach_chunks, reach_needs
 from theta_store.ids import ID_BYTES, ChunkId, CommitId, RecordId
 from theta_store.objects import (
     delete_form,
@@ -274,23 +274,9 @@ def _garbage(reader: Reader, reached: Reached, horizon: int) -> _Garbage:
         for id_, form in forms(reader)
         if form.born < horizon and id_ not in reached.chunks
     ]
-    return _Garbage(records, chunks, _base_bytes(reader, reached))
-
-
-def _base_bytes(reader: Reader, reached: Reached) -> int:
-    """Return the payload of chunks that are there only because the forms of others need them."""
-    unread = reached.chunks - reached.named
-    if not unread:
-        return 0
-    stored: dict[ChunkId, int] = {}
-    # Chunks that are read lie in them.
-    clusters: set[ChunkId] = set()
-    for id_, form in forms(reader):
-        if id_ in unread:
-            stored[id_] = form.stored
-        elif id_ in reached.named and not form.has_payload:
-            clusters.update(ChunkId(need.id) for need in form.needs)
-    return sum(size for id_, size in stored.items() if id_ not in clusters)
+    return _Garbage(
+        records, chunks, sum(form.stored for form in bases_in(reader, reached).values())
+    )
 
 
 def _delete(writer: Writer, garbage: _Garbage) -> None:

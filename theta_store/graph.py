@@ -117,3 +117,21 @@ def _needed(reader: Reader, form: Form, reached: Reached) -> list[ChunkId]:
             reached.named.update(found)
         chunks += found
     return chunks
+
+
+def bases_in(reader: Reader, reached: Reached) -> dict[ChunkId, Form]:
+    """Return the chunks that are there only because forms need them, with their forms.
+
+    Not clusters: the chunks that lie in them are named.
+    """
+    unread = reached.chunks - reached.named
+    if not unread:
+        return {}
+    found: dict[ChunkId, Form] = {}
+    clusters: set[ChunkId] = set()
+    for id_, form in forms(reader):
+        if id_ in unread:
+            found[id_] = form
+        elif id_ in reached.named and not form.has_payload:
+            clusters.update(ChunkId(need.id) for need in form.needs)
+    return {id_: form for id_, form in found.items() if id_ not in clusters}

@@ -9,6 +9,7 @@ the number of the transaction that wrote it, the record's canonical bytes.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 import msgspec
 
@@ -23,6 +24,9 @@ from theta_store.sealed import seal, unseal
 
 _PLAIN = 0
 _HEAD = 9
+
+Id = TypeVar("Id", RecordId, ChunkId)
+T = TypeVar("T")
 
 # Says of a volume's number whether that volume is there.
 Held = Callable[[int], bool]
@@ -43,12 +47,18 @@ def encoded(record: Record) -> Encoded:
 
 def find_record(reader: Reader, id_: RecordId) -> Record | None:
     """Return a record, its hash verified, or None when the store does not hold it."""
+    return _remembered(reader, Table.RECORDS, id_, _read_record)
+
+
+def _remembered(reader: Reader, table: Table, id_: Id, read: Callable[[Reader, Id], T]) -> T:
+    """Return what a row means, from the reader's memo if it has one and that knows."""
     if reader.memo is None:
-        return _read_record(reader, id_)
-    found: Record | None = reader.memo.get((Table.RECORDS, id_))
-    if found is None:
-        found = reader.memo[Table.RECORDS, id_] = _read_record(reader, id_)
-    return found
+        return read(reader, id_)
+    found: T | None = reader.memo.get((table, id_))
+    if found is not None:
+        return found
+    made = reader.memo[table, id_] = read(reader, id_)
+    return made
 
 
 def _read_record(reader: Reader, id_: RecordId) -> Record | None:
@@ -109,12 +119,7 @@ def delete_record(writer: Writer, id_: RecordId) -> None:
 
 def find_form(reader: Reader, id_: ChunkId) -> Form | None:
     """Return the form of a chunk, or None when the store does not hold it."""
-    if reader.memo is None:
-        return _read_form(reader, id_)
-    found: Form | None = reader.memo.get((Table.CHUNKS, id_))
-    if found is None:
-        found = reader.memo[Table.CHUNKS, id_] = _read_form(reader, id_)
-    return found
+    return _remembered(reader, Table.CHUNKS, id_, _read_form)
 
 
 def _read_form(reader: Reader, id_: ChunkId) -> Form | None:

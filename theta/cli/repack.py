@@ -1,6 +1,6 @@
 """``theta repack``."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,6 +8,9 @@ from theta.cli.spelling import plural, spell_bytes
 from theta.cli.terminal import Terminal
 from theta.repo.repacking import Repacking
 from theta_store.errors import UsageError
+
+if TYPE_CHECKING:
+    from theta_store.store import RepackReport
 
 EXAMPLES = (
     "Examples:  theta repack  ·  theta repack --dry-run  ·  theta repack --since v1 --json  ·  "
@@ -47,9 +50,7 @@ def repack(
             progress=terminal.progress(),
         )
     if json:
-        keys = {"chunks": report.chunks, "replaced": report.replaced}
-        sizes = {"before_bytes": report.before, "after_bytes": report.after}
-        terminal.answer("repack", {**keys, **sizes, "dry_run": dry_run})
+        terminal.answer("repack", {**_as_json(report), "dry_run": dry_run})
         return
     would = "would take" if dry_run else "take"
     terminal.out(
@@ -60,13 +61,21 @@ def repack(
         terminal.talk("theta gc gives the old forms' space back to the disk")
 
 
+def _as_json(report: "RepackReport") -> dict[str, object]:
+    return {
+        "chunks": report.chunks,
+        "replaced": report.replaced,
+        "before_bytes": report.before,
+        "after_bytes": report.after,
+    }
+
+
 def _free(terminal: Terminal, *, json: bool, dry_run: bool) -> None:
     with terminal.open_for(Repacking) as repo:
         report, bases = repo.free_bases(dry_run=dry_run, progress=terminal.progress())
     if json:
-        keys = {"chunks": report.chunks, "replaced": report.replaced, "base_bytes": bases}
-        sizes = {"before_bytes": report.before, "after_bytes": report.after}
-        terminal.answer("repack", {**keys, **sizes, "dry_run": dry_run})
+        answer = {**_as_json(report), "base_bytes": bases, "dry_run": dry_run}
+        terminal.answer("repack", answer)
         return
     if not report.replaced:
         terminal.out("Nothing is kept only for what follows from it, or it is worth its bytes")

@@ -5,13 +5,9 @@ Must not know payloads, codecs or the store.
 """
 
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from theta_store.kernels import portable
-from theta_store.kernels.portable import Plane, Words, fold, unfold, words_in
+from theta_store.kernels.portable import Plain, Plane, Words, fold, unfold, words_in
 from theta_store.scratch import Bytes, Scratch
 
 try:
@@ -21,8 +17,6 @@ try:
         native = None  # type: ignore[assignment]
 except (ImportError, AttributeError):  # there was no compiler where this was installed
     native = None  # type: ignore[assignment]
-
-Plain = bytes | memoryview | NDArray[np.unsignedinteger[Any]]
 
 
 def join(planes: Sequence[Plane], words: Words, guess: Words | None, scratch: Scratch) -> None:

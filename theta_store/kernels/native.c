@@ -421,6 +421,18 @@ static void let_go(Held *held)
         PyBuffer_Release(held->views + --held->number);
 }
 
+/* Let other threads run while `size` bytes are worked on; NULL where that takes longer. */
+static PyThreadState *leave(Py_ssize_t size)
+{
+    return size > BRIEF ? PyEval_SaveThread() : NULL;
+}
+
+static void come_back(PyThreadState *state)
+{
+    if (state)
+        PyEval_RestoreThread(state);
+}
+
 /* Set a `ValueError`; return 0, which says that there is one. */
 static int refused(const char *why)
 {
@@ -489,10 +501,9 @@ static PyObject *join(PyObject *self, PyObject *args)
     }
     if (!read_planes(&held, tuple, planes, (size_t)width, count))
         goto end;
-    PyThreadState *state = target->len > BRIEF ? PyEval_SaveThread() : NULL;
+    PyThreadState *state = leave(target->len);
     join_words((size_t)width, planes, guessed ? guessed->buf : NULL, target->buf, count);
-    if (state)
-        PyEval_RestoreThread(state);
+    come_back(state);
     made = Py_NewRef(Py_None);
 end:
     let_go(&held);
@@ -540,10 +551,9 @@ static PyObject *split(PyObject *self, PyObject *args)
         }
         planes[place] = view->buf;
     }
-    PyThreadState *state = source->len > BRIEF ? PyEval_SaveThread() : NULL;
+    PyThreadState *state = leave(source->len);
     split_words((size_t)width, source->buf, guessed ? guessed->buf : NULL, planes, count);
-    if (state)
-        PyEval_RestoreThread(state);
+    come_back(state);
     made = Py_NewRef(Py_None);
 end:
     let_go(&held);
@@ -582,12 +592,11 @@ static PyObject *pack(PyObject *self, PyObject *args)
         refused("as many packed bytes as there are fours are needed");
         goto end;
     }
-    PyThreadState *state = source->len > BRIEF ? PyEval_SaveThread() : NULL;
+    PyThreadState *state = leave(source->len);
     size_t count = (size_t)source->len, most = (size_t)rest->len;
     pack_bytes(source->buf, target->buf, count);
     size_t found = collect(source->buf, count, rest->buf, most);
-    if (state)
-        PyEval_RestoreThread(state);
+    come_back(state);
     if (found == most)
         made = Py_NewRef(Py_None);
     else
@@ -614,11 +623,10 @@ static PyObject *unpack(PyObject *self, PyObject *args)
         refused("as many packed bytes as there are fours are needed");
         goto end;
     }
-    PyThreadState *state = target->len > BRIEF ? PyEval_SaveThread() : NULL;
+    PyThreadState *state = leave(target->len);
     size_t most = (size_t)more->len;
     size_t wanted = unpack_bytes(source->buf, more->buf, most, target->buf, (size_t)target->len);
-    if (state)
-        PyEval_RestoreThread(state);
+    come_back(state);
     made = PyBool_FromLong(wanted == most);
 end:
     let_go(&held);
@@ -676,13 +684,12 @@ static PyObject *weighted_sum(PyObject *self, PyObject *args)
         goto end;
     size_t count = (size_t)target->len / (size_t)width;
     int finite = 1;
-    PyThreadState *state = target->len > BRIEF ? PyEval_SaveThread() : NULL;
+    PyThreadState *state = leave(target->len);
     for (size_t start = 0; finite && start < count; start += BLOCK) {
         size_t these = least(BLOCK, count - start);
         finite = sum_block((size_t)width, plain, rounded, number, target->buf, start, these);
     }
-    if (state)
-        PyEval_RestoreThread(state);
+    come_back(state);
     made = PyBool_FromLong(finite);
 end:
     let_go(&held);
@@ -710,12 +717,11 @@ static PyObject *has_all_ones(PyObject *self, PyObject *args)
         refused("the bytes do not hold whole words");
         goto end;
     }
-    PyThreadState *state = view->len > BRIEF ? PyEval_SaveThread() : NULL;
+    PyThreadState *state = leave(view->len);
     size_t count = (size_t)(view->len / width);
     int finite = width == 2 ? finite_16(view->buf, (uint16_t)exponent, count)
                             : finite_32(view->buf, exponent, count);
-    if (state)
-        PyEval_RestoreThread(state);
+    come_back(state);
     made = PyBool_FromLong(!finite);
 end:
     let_go(&held);
@@ -735,10 +741,9 @@ static PyObject *is_same(PyObject *self, PyObject *args)
         goto end;
     int same = first->len == second->len;
     if (same) {
-        PyThreadState *state = first->len > BRIEF ? PyEval_SaveThread() : NULL;
+        PyThreadState *state = leave(first->len);
         same = !memcmp(first->buf, second->buf, (size_t)first->len);
-        if (state)
-            PyEval_RestoreThread(state);
+        come_back(state);
     }
     made = PyBool_FromLong(same);
 end:
