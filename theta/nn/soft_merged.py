@@ -34,8 +34,9 @@ class SoftMergedExperts(nn.Module):
     length of the last axis of the inputs. ``dropout``: chance that an expert is left out of an
     example's mixture in training.
 
-    `experts` is the template with one more axis, the first, in all that is mixed. An expert must
-    run under ``torch.vmap``: no batch norm in training.
+    `experts` is the template with one more axis, the first, in all that is mixed. The module lives
+    where the template does; of a template on the ``meta`` device, where the first expert does. An
+    expert must run under ``torch.vmap``: no batch norm in training.
     """
 
     def __init__(
@@ -53,8 +54,9 @@ class SoftMergedExperts(nn.Module):
         self.experts = _stacked(template, states)
         self.count = len(states)
         self.dropout = dropout
-        self.norm = nn.LayerNorm(width)
-        self.router = nn.Linear(width, self.count, bias=False)
+        home = _home(self.experts.state_dict())
+        self.norm = nn.LayerNorm(width, device=home)
+        self.router = nn.Linear(width, self.count, bias=False, device=home)
 
     @classmethod
     def from_repository(
@@ -143,16 +145,17 @@ def _stacked(template: nn.Module, states: Sequence[State]) -> nn.Module:
         if shapes != {name: each.shape for name, each in wanted.items()}:
             raise UsageError("an expert has other names or shapes than the template")
     made = copy.deepcopy(template)
+    home = _home(wanted, *states)
     parameters: dict[nn.Parameter, nn.Parameter] = {}
     for name, old in list(made.named_parameters(remove_duplicate=False)):
         if old not in parameters:
-            values = torch.stack([state[name].detach() for state in states])
+            values = torch.stack([state[name].detach().to(home) for state in states])
             parameters[old] = nn.Parameter(values, requires_grad=old.requires_grad)
         _put(made, name, parameters[old])
     for name, buffer in list(made.named_buffers(remove_duplicate=False)):
         if name not in wanted:
             continue
-        values = torch.stack([state[name].detach() for state in states])
+        values = torch.stack([state[name].detach().to(home) for state in states])
         if buffer.is_floating_point():
             _put(made, name, values)
         elif (values == values[0]).all():
@@ -160,6 +163,12 @@ def _stacked(template: nn.Module, states: Sequence[State]) -> nn.Module:
         else:
             raise UsageError(f"{name} differs between the experts, and is nothing to mix")
     return made
+
+
+def _home(*states: State) -> torch.device:
+    """Return the device of the first tensor that has values."""
+    devices = (each.device for state in states for each in state.values())
+    return next((each for each in devices if each.type != "meta"), torch.device("cpu"))
 
 
 def _put(module: nn.Module, name: str, values: Tensor) -> None:

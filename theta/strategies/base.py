@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import msgspec
 
+from theta.strategies.additions import added
 from theta_store.errors import UsageError
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def weights_of(weight: Weights, count: int) -> Weights:
 def shares_of(weight: Weights, count: int, strategy: str) -> Weights:
     """Return the weights divided by their sum; a sum of 0 is a `UsageError`."""
     weights = weights_of(weight, count)
-    total = sum(weights)
+    total = added(weights)
     if total == 0:
         raise UsageError(f"{strategy}: the weights sum to 0")
     return tuple(each / total for each in weights)

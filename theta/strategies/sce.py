@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from theta.strategies.additions import added
 from theta.strategies.base import ConflictKind, Kernel, Needs, Share, Strategy
 from theta.strategies.deltas import into_deltas, kernel_of
 from theta.strategies.election import Election
@@ -89,7 +90,7 @@ def _weights(values: Values, cut: Cut) -> tuple[float, ...]:
             ):
                 total.add(np.square(delta, dtype=np.float64))
         changes = [total.value for total in totals]
-    whole = sum(changes)
+    whole = added(changes)
     if whole == 0 or not np.isfinite(whole):
         return (1 / values.count,) * values.count
     return tuple(change / whole for change in changes)

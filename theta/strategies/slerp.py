@@ -15,6 +15,7 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar
 
+from theta.strategies.additions import added
 from theta.strategies.base import Kernel, Needs, Strategy, Unit, Weights, shares_of, weights_of
 from theta.strategies.directed import Directed
 from theta.strategies.span import Gram, cosine, length, spanned
@@ -62,7 +63,7 @@ class NuSlerp(Strategy, frozen=True):
     def prepare(self, values: Values) -> Kernel:
         """Return the sum of the terms with the coefficients of the arc."""
         weights = weights_of(self.weight, 2)
-        total = sum(weights)
+        total = added(weights)
         shares = (0.5, 0.5) if abs(total) < 1e-6 else tuple(each / total for each in weights)
         return spanned(
             values,

@@ -13,6 +13,7 @@ from typing import ClassVar
 import msgspec
 import numpy as np
 
+from theta.strategies.additions import added
 from theta.strategies.base import (
     ConflictKind,
     Finite,
@@ -45,7 +46,7 @@ class Summation:
         for delta in deltas[1:]:
             np.add(total, delta, out=total)
         if self.normalize:
-            np.divide(total, number(sum(self.weights)), out=total)
+            np.divide(total, number(added(self.weights)), out=total)
         return total
 
 
@@ -79,4 +80,4 @@ class TaskArithmetic(Strategy, frozen=True):
         if self.normalize:
             weights = shares_of(self.weight, count, self.id)
         sides = tuple(self.lambda_ * weight for weight in weights)
-        return Linear(sides, 1 - sum(sides))
+        return Linear(sides, 1 - added(sides))

@@ -175,3 +175,14 @@ def test_what_does_not_fit_is_refused() -> None:
     experts[1].order += 1
     with pytest.raises(UsageError, match="order differs"):
         _soft(experts)
+
+
+def test_a_template_on_the_meta_device_takes_that_of_the_experts() -> None:
+    experts = _experts()
+    with torch.device("meta"):
+        template = Expert()
+    template.once = torch.ones(1)
+    soft, wanted = SoftMergedExperts(template, experts, WIDTH).eval(), _soft(experts).eval()
+    assert {each.device.type for each in soft.parameters()} == {"cpu"}
+    chances, inputs = torch.full((5, 4), 0.25), _inputs()
+    torch.testing.assert_close(soft.answer(inputs, chances), wanted.answer(inputs, chances))

@@ -1,6 +1,8 @@
 """Sums that neither the cut nor the processor can be seen in."""
 
+import functools
 import math
+import operator
 
 import numpy as np
 import pytest
@@ -60,7 +62,7 @@ def test_the_order_of_additions_is_golden() -> None:
     """Halves onto each other: (v0 + v2) + (v1 + v3); from the first to the last is another sum."""
     values = np.array([1.0, 2.0**-53, 2.0**-53, 2.0**-53])
     assert _total(values) == 1.0 + 2.0**-52
-    assert sum(values.tolist()) == 1.0
+    assert functools.reduce(operator.add, values.tolist()) == 1.0
 
 
 def test_sums_are_golden() -> None:
