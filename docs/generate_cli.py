@@ -75,7 +75,7 @@ ENVIRONMENT = {
 SETTINGS = {
     "user.name": "who makes commits; otherwise the login name",
     "user.email": "goes with `user.name`",
-    "core.threads": "threads that work at once; otherwise the number of cores",
+    "core.threads": "threads that work at once; otherwise the number of cores, 8 at most",
     "core.memory": "bytes in flight while files are stored, written, merged or repacked",
     "gc.undo": "how long gc keeps what `undo` needs",
     "merge.default": "the strategy where no rule of a merge says another",

@@ -11,13 +11,16 @@ import msgspec
 MEMORY = 400_000_000
 JOB_BYTES = 1 << 20
 JOBS_PER_THREAD = 8
+MOST_WRITERS = 2
+# On 16 cores a commit took longer with 16 threads than with 8: they wait for the interpreter.
+MOST_THREADS = 8
 
 
 def default_threads() -> int:
-    """Return the number of cores this process may use."""
+    """Return the number of cores this process may use, or `MOST_THREADS` if there are more."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return min(len(os.sched_getaffinity(0)), MOST_THREADS)
+    return min(os.cpu_count() or 1, MOST_THREADS)
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -33,6 +36,11 @@ class Limits(msgspec.Struct, frozen=True):
     def queued_bytes(self) -> int:
         """Encoded bytes that may wait for the disk."""
         return self.memory * 2 // 5
+
+    @property
+    def writers(self) -> int:
+        """Transactions that may be on their way to the disk at once."""
+        return min(self.threads, MOST_WRITERS)
 
     @property
     def cache_bytes(self) -> int:

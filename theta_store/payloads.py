@@ -1,29 +1,25 @@
-"""The one thread that puts payload: a queue of bounded bytes in front of a claimed volume.
+"""The threads that put payload: batches of bounded bytes, each into a claimed volume.
 
-Owns the choice of the volume, transactions of about 32 MiB, and the claims that keep gc off a
-volume while its newest payload has no index rows yet. Must not know codecs nor records.
+Owns the batches, transactions of about 32 MiB, and the order in which rows are handed out. Must not
+know codecs nor records.
 """
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from theta_store.claims import Claims
 from theta_store.clock import UNTIMED, Clock
-from theta_store.db import VOLUME_BYTES, Meta, Reader, Volume, Volumes, page_bytes
-from theta_store.db.volumes import HEADROOM
+from theta_store.db import VOLUME_BYTES, Meta, Volume, Volumes, page_bytes
 from theta_store.errors import IntegrityError
 from theta_store.forms import NO_VOLUME, Form
 from theta_store.ids import ID_BYTES, ChunkId
-from theta_store.objects import find_form
-from theta_store.settings import next_volume
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 BATCH_BYTES = 32 << 20
+
+Rows = list[tuple[ChunkId, Form]]
 
 
 class Payload(msgspec.Struct, frozen=True, gc=False):
@@ -37,14 +33,24 @@ class Payload(msgspec.Struct, frozen=True, gc=False):
     data: bytes
 
 
-class _Barrier(msgspec.Struct):
-    """A point in the queue that the flushing thread waits for."""
+class _Batch(msgspec.Struct):
+    """What goes into one transaction of one volume; batches are numbered as they are filled."""
 
-    reached: threading.Event = msgspec.field(default_factory=threading.Event)
+    number: int
+    payloads: list[Payload] = []
+    size: int = 0
+
+    def placed(self, volume: int) -> Rows:
+        """Return the rows of what was put into a volume."""
+        return [(payload.id, _placed(payload.form, volume)) for payload in self.payloads]
 
 
 class PayloadWriter:
-    """Puts payloads in the order they arrive; rows are handed out once payload is synced."""
+    """Puts payloads; their rows are handed out once payload is synced, in the order of arrival.
+
+    While one transaction waits for the disk another is filled, in a volume of its own: of the
+    ``writers``, the second starts when a batch finds the first one busy.
+    """
 
     def __init__(
         self,
@@ -54,65 +60,62 @@ class PayloadWriter:
         volume_bytes: int = VOLUME_BYTES,
         avoid: frozenset[int] = frozenset(),
         queued_bytes: int = 3 * BATCH_BYTES,
+        writers: int = 1,
         clock: Clock = UNTIMED,
     ) -> None:
-        self._meta = meta
-        self._volumes = volumes
-        self._avoid = avoid
-        self._capacity = volume_bytes
+        self._claims = Claims(meta, volumes, capacity=volume_bytes, avoid=avoid)
         self._clock = clock
-        self._queue: queue.SimpleQueue[Sequence[Payload] | _Barrier | None] = queue.SimpleQueue()
         self._most = queued_bytes
-        # Half of what may wait is a batch, so that a full queue always has one to write.
+        # Half of what may wait is a batch, so that there always is one to write when it is full.
         self._batch_most = min(BATCH_BYTES, queued_bytes // 2)
-        self._waiting = 0
-        self._room = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._writers = writers
+        self._threads: list[threading.Thread] = []
+        self._closing = False
+        # Of all that follows; told whenever any of it changes.
+        self._changed = threading.Condition()
         self._error: BaseException | None = None
-        self._claims: list[FileLock] = []
-        self._made: set[int] = set()
-        self._volume: Volume | None = None
-        self._rows: list[tuple[ChunkId, Form]] = []
-        self._rows_lock = threading.Lock()
-        self._batch: list[Payload] = []
-        self._batch_bytes = 0
+        self._waiting = 0
+        self._open = _Batch(0)
+        self._full: deque[_Batch] = deque()
+        # Batches that were handed over and are not synced.
+        self._outstanding = 0
+        # Batches whose turn has not come: one before them is not synced yet.
+        self._synced: dict[int, Rows] = {}
+        self._next = 0
+        self._rows: Rows = []
 
     def put(self, payloads: Sequence[Payload]) -> None:
         """Queue payloads, waiting while too many bytes wait; an earlier failure is raised here."""
-        self._check()
         size = sum(map(_cost, payloads))
-        with self._room:
-            self._room.wait_for(lambda: self._has_place(size))
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_place(size))
+            self._check()
             self._waiting += size
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="theta-payload", daemon=True)
-            self._thread.start()
-        self._queue.put(payloads)
+            self._open.payloads += payloads
+            self._open.size += size
+            if self._open.size >= self._batch_most:
+                self._hand_over()
 
-    def flush(self) -> list[tuple[ChunkId, Form]]:
+    def flush(self) -> Rows:
         """Wait until all payload is synced; return the rows that the index does not hold yet."""
-        if self._thread is not None:
-            barrier = _Barrier()
-            self._queue.put(barrier)
-            barrier.reached.wait()
-        self._check()
-        with self._rows_lock:
+        with self._changed:
+            if self._open.payloads:
+                self._hand_over()
+            end = self._open.number
+            self._changed.wait_for(lambda: self._next >= end or self._error is not None)
+            self._check()
             rows, self._rows = self._rows, []
         return rows
 
     def close(self) -> None:
-        """Stop the thread and give the claims up; what was not flushed is garbage for gc.
-
-        Claims are kept until here, so gc never sees payload whose row is still on its way.
-        """
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join()
-            self._thread = None
-        for claim in self._claims:
-            claim.release()
-        self._claims = []
-        self._volume = None
+        """Stop the threads and give the claims up; what was not flushed is garbage for gc."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+        self._claims.release()
 
     @property
     def pending(self) -> int:
@@ -123,115 +126,71 @@ class PayloadWriter:
         few = self._waiting < self._batch_most
         return few or self._waiting + size <= self._most or self._error is not None
 
-    def _leave(self, size: int) -> None:
-        with self._room:
-            self._waiting -= size
-            self._room.notify_all()
-
     def _check(self) -> None:
         if self._error is not None:
             raise self._error
 
+    def _hand_over(self) -> None:
+        """Give the open batch to a thread that has nothing to do, or to a new one."""
+        self._full.append(self._open)
+        self._outstanding += 1
+        self._open = _Batch(self._open.number + 1)
+        if len(self._threads) < min(self._outstanding, self._writers):
+            thread = threading.Thread(target=self._run, name="theta-payload", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._changed.notify_all()
+
     def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
+        volume: Volume | None = None
+        while (batch := self._taken()) is not None:
             try:
-                if self._error is None:
-                    self._take(item)
+                volume = self._write(batch, volume)
             except BaseException as error:  # noqa: BLE001 - raised again by put and flush
-                self._error = error
-                self._leave(0)
-            if isinstance(item, _Barrier):
-                item.reached.set()
+                with self._changed:
+                    self._error = error
+                    self._changed.notify_all()
+                return
 
-    def _take(self, item: Sequence[Payload] | _Barrier) -> None:
-        if isinstance(item, _Barrier):
-            self._write_batch()
-            return
-        self._batch += item
-        self._batch_bytes += sum(map(_cost, item))
-        if self._batch_bytes >= self._batch_most:
-            self._write_batch()
+    def _taken(self) -> _Batch | None:
+        """Return the next batch, waiting for one; None: there is nothing left to do."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._full or self._closing or self._error is not None)
+            if self._closing or self._error is not None:
+                return None
+            return self._full.popleft()
 
-    def _write_batch(self) -> None:
-        if not self._batch:
-            return
-        held = [payload for payload in self._batch if payload.form.has_payload]
-        number = self._put(held) if held else NO_VOLUME
-        rows = [(payload.id, _placed(payload.form, number)) for payload in self._batch]
-        with self._rows_lock:
-            self._rows += rows
-        done, self._batch, self._batch_bytes = self._batch_bytes, [], 0
-        self._leave(done)
-
-    def _put(self, batch: Sequence[Payload]) -> int:
-        """Put payload into a volume in one transaction; return the volume's number."""
-        items = [(payload.id, payload.data) for payload in batch]
-        size = sum(len(data) for _, data in items)
-        while True:
-            volume = self._writable()
-            if self._holds_live(volume, batch):
-                # Rows of a volume enter only while its claim is held, so what is seen now is all.
-                volume = self._volume = self._claim_new()
-            try:
-                self._clock.run("sync", size, volume.put, items)
-            except IntegrityError:
-                # Looked for only now: in a full volume it takes seconds. A new one that is damaged
-                # tells of a disk on which no other would be better.
-                if volume.number in self._made or self._volumes.is_sound(volume.number):
-                    raise
-                self._avoid |= {volume.number}
-                self._volume = None
-            else:
-                return volume.number
-
-    def _holds_live(self, volume: Volume, batch: Sequence[Payload]) -> bool:
-        """Say whether a row points at a payload of this volume that the batch would overwrite."""
-        with self._meta.read() as reader:
-            return any(_may_lie(reader, payload.id, volume.number) for payload in batch)
-
-    def _writable(self) -> Volume:
-        if self._volume is None or not self._has_room(self._volume):
-            self._volume = self._claim_existing() or self._claim_new()
-        return self._volume
-
-    def _has_room(self, volume: Volume) -> bool:
-        return volume.used_bytes + self._batch_bytes + HEADROOM <= self._capacity
-
-    def _claim_existing(self) -> Volume | None:
-        for number in self._volumes.numbers():
-            claim = None if number in self._avoid else self._volumes.claim(number)
-            if claim is None:
-                continue
-            volume = self._opened(number)
-            if volume is not None and self._has_room(volume):
-                self._claims.append(claim)
-                return volume
-            claim.release()
-        return None
-
-    def _opened(self, number: int) -> Volume | None:
-        try:
-            return self._volumes.get(number)
-        except IntegrityError:
-            # A volume that is cut short must not keep anybody from storing what he has.
-            return None
-
-    def _claim_new(self) -> Volume:
-        with self._meta.write() as writer:
-            number = next_volume(writer)
-        volume, claim = self._volumes.create(number)
-        self._claims.append(claim)
-        self._made.add(number)
+    def _write(self, batch: _Batch, volume: Volume | None) -> Volume | None:
+        """Put a batch, preferably into that volume; return the one that it went into."""
+        held = [payload for payload in batch.payloads if payload.form.has_payload]
+        if held:
+            volume = self._put(held, volume, batch.size)
+        rows = batch.placed(NO_VOLUME if volume is None else volume.number)
+        with self._changed:
+            self._waiting -= batch.size
+            self._outstanding -= 1
+            self._synced[batch.number] = rows
+            while self._next in self._synced:
+                self._rows += self._synced.pop(self._next)
+                self._next += 1
+            self._changed.notify_all()
         return volume
 
-
-def _may_lie(reader: Reader, id_: ChunkId, volume: int) -> bool:
-    """Say whether a volume may hold the payload of a chunk; a damaged row does not tell."""
-    try:
-        form = find_form(reader, id_)
-    except IntegrityError:
-        return True
-    return form is not None and form.volume == volume
+    def _put(self, held: Sequence[Payload], volume: Volume | None, size: int) -> Volume:
+        """Put payload in one transaction; return the volume that it went into."""
+        items = [(payload.id, payload.data) for payload in held]
+        ids = [payload.id for payload in held]
+        stored = sum(len(payload.data) for payload in held)
+        while True:
+            volume = self._claims.writable(volume, ids, size)
+            try:
+                self._clock.run("sync", stored, volume.put, items)
+            except IntegrityError:
+                if not self._claims.is_damaged(volume):
+                    raise
+                volume = None
+            else:
+                return volume
 
 
 def _cost(payload: Payload) -> int:

@@ -117,6 +117,7 @@ class Session:
             volume_bytes=capacity,
             avoid=frozenset() if mending is None else mending.broken,
             queued_bytes=pool.limits.queued_bytes,
+            writers=pool.limits.writers,
             clock=clock,
         )
         self._claimed: set[ChunkId] = set()

@@ -1,5 +1,6 @@
 """Limits: they bound what is in flight, and nobody can tell from a store which ones it had."""
 
+import os
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -31,6 +32,16 @@ def test_shares_leave_room_for_scratch() -> None:
     assert limits.memory == MEMORY
     assert limits.queued_bytes + limits.cache_bytes + limits.jobs * MIB < 0.8 * MEMORY
     assert Limits(threads=64, memory=MIB).jobs == 64
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (4, 4), (8, 8), (64, 8)])
+def test_threads_are_as_many_as_cores_but_no_more_than_help(
+    monkeypatch: pytest.MonkeyPatch, cores: int, threads: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    assert Limits().threads == threads
+    assert Limits(threads=cores).threads == cores
+    assert Limits().writers == min(threads, 2)
 
 
 def _make(folder: Path) -> Store:
