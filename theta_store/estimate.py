@@ -6,14 +6,11 @@ are bytes; they guide a choice and are never trusted for more.
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from theta_store.kernels import Counts, Words, count_planes
 from theta_store.scratch import Bytes
-
-Words = NDArray[np.unsignedinteger[Any]]
 
 PLACES = 4
 # Above this share of changed words a bitmap says nothing that the words do not.
@@ -57,41 +54,40 @@ def sample(plain: Bytes, width: int) -> Words:
 
 def alone(plain: Bytes, width: int) -> float:
     """Return the estimated bytes of a chunk without a guess."""
-    return _planes(sample(plain, width)) * len(plain)
+    words, counts = sample(plain, width), _counts(width)
+    count_planes(words, None, counts)
+    return _planes(counts, words.size) * len(plain)
 
 
 def residual(plain: Bytes, guess: Bytes, width: int) -> Residual:
     """Return the estimated bytes of what a guess misses."""
-    missed = zigzag(sample(plain, width), sample(guess, width))
-    share = int(np.count_nonzero(missed)) / max(missed.size, 1)
-    dense = _planes(missed) * len(plain)
+    words, counts = sample(plain, width), _counts(width)
+    zeros = count_planes(words, sample(guess, width), counts)
+    changed = words.size - zeros
+    share = changed / max(words.size, 1)
+    dense = _planes(counts, words.size) * len(plain)
     if share > MOSTLY:
         return Residual(dense, math.inf, 1 - share)
     packed = max(_binary_entropy(share) / 8, _HUFFMAN_FLOOR / 8) / width
-    planes = _planes(missed[missed != 0])
+    counts[:, 0] -= zeros
+    planes = _planes(counts, changed)
     return Residual(dense, (packed + share * planes) * len(plain), 1 - share)
 
 
-def zigzag(words: Words, guess: Words) -> Words:
-    """Return the zigzagged wrap-around difference of words."""
-    missed: Words = words - guess
-    sign = missed.view(f"<i{missed.itemsize}") >> (8 * missed.itemsize - 1)
-    missed += missed
-    missed ^= sign.view(missed.dtype)
-    return missed
+def _counts(width: int) -> Counts:
+    return np.empty((width, 256), np.int64)
 
 
-def _planes(words: Words) -> float:
+def _planes(counts: Counts, count: int) -> float:
     """Return the share of their bytes that words take when each plane is entropy coded."""
-    count, width = words.size, words.itemsize
     if not count:
         return 0.0
-    rows = np.ascontiguousarray(words).view(np.uint8).reshape(-1, width)
-    counts = np.array([np.bincount(rows[:, place], minlength=256) for place in range(width)])
-    information = math.log2(count) - _N_LOG_N[counts].sum(axis=1) / count
-    constant = counts.max(axis=1) == count
+    sums = _N_LOG_N[counts].sum(axis=1)
+    information = math.log2(count) - sums / count
+    # Of several values the sum is smaller, by more than rounding.
+    constant = sums == _N_LOG_N[count]
     shares = map(_share, (information / 8).tolist(), constant.tolist())
-    return sum(shares) / width
+    return sum(shares) / len(counts)
 
 
 def _share(entropy: float, constant: bool) -> float:

@@ -15,7 +15,7 @@ from theta_store.dtypes import DType
 from theta_store.errors import IntegrityError
 from theta_store.forms import Form, Need
 from theta_store.ids import ChunkId
-from theta_store.kernels import is_same
+from theta_store.kernels import concatenate, is_same
 from theta_store.payloads import Payload
 from theta_store.predictors import SAME
 from theta_store.scratch import Scratch
@@ -144,4 +144,9 @@ def _payload(id_: ChunkId, size: int, made: EncodedForm, depth: int) -> Payload:
         needs=made.needs,
         born=0,
     )
-    return Payload(id_, form, bytes(made.payload))
+    return Payload(id_, form, _owned(made.payload))
+
+
+def _owned(payload: bytes | memoryview) -> bytes:
+    """Return bytes that do not live in scratch."""
+    return payload if isinstance(payload, bytes) else concatenate([payload])

@@ -95,5 +95,5 @@ def test_the_bytes_are_golden() -> None:
     plain = (np.arange(400 * 300 * 4, dtype=np.int64) * 31 % 251).astype(np.uint8)
     tensor = BytesSource("F32", (400, 300), plain.tobytes())
     assert kind_key("F32", (400, 300)).hex() == golden["kind"]
-    assert positions(400 * 300).tolist()[:20] == golden["positions"]
+    assert list(positions(400 * 300)[:20]) == golden["positions"]
     assert _sketch(tensor).hex() == golden["sketch"]

@@ -25,7 +25,7 @@ from theta_store.codecs.residual import check_guess, tail_of, words_of
 from theta_store.codecs.words import decode_words, encode_words
 from theta_store.dtypes import DType
 from theta_store.errors import IntegrityError
-from theta_store.kernels import Words, fold, unfold, words_in
+from theta_store.kernels import Words, concatenate, fold, unfold, words_in
 from theta_store.kernels.places import Places, places
 from theta_store.scratch import Scratch
 
@@ -63,7 +63,7 @@ class Bitmap:
         coded = coded + encode_words(missed, scratch, encode_skewed, "word")
         head += _HEAD.pack(mode, len(positions))
         planes = (data for _, data in coded)
-        return b"".join((head, pack_entries(coded), *planes, tail_of(plain, dtype.width)))
+        return concatenate((head, pack_entries(coded), *planes, tail_of(plain, dtype.width)))
 
     def decode(
         self, payload: memoryview, guess: Guess, out: memoryview, *, width: int, scratch: Scratch

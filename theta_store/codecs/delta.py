@@ -17,6 +17,7 @@ from theta_store.codecs.residual import check_guess, tail_of, words_of
 from theta_store.codecs.words import decode_words, encode_words
 from theta_store.dtypes import DType
 from theta_store.errors import IntegrityError
+from theta_store.kernels import concatenate
 from theta_store.scratch import Scratch
 
 MODE = 0
@@ -60,4 +61,4 @@ class Delta:
 
 def _joined(head: bytes, coded: Sequence[Coded], plain: memoryview, width: int) -> bytes:
     planes = (data for _, data in coded)
-    return b"".join((head, bytes((MODE,)), pack_entries(coded), *planes, tail_of(plain, width)))
+    return concatenate((head, bytes((MODE,)), pack_entries(coded), *planes, tail_of(plain, width)))

@@ -23,12 +23,11 @@ from theta_store.codecs.plane import (
     decode_plane,
     encode_plane,
     encode_shrinking,
-    is_constant,
     pack_entries,
     unpack_entries,
 )
 from theta_store.errors import IntegrityError
-from theta_store.kernels import Plane, count_large, pack, unpack
+from theta_store.kernels import Plane, concatenate, count_large, is_constant, pack, unpack
 from theta_store.scratch import Bytes, Scratch
 
 PACKED = 3
@@ -60,7 +59,7 @@ def encode_skewed(plane: Bytes, scratch: Scratch, bounds: Sequence[int] = ()) ->
         encode_shrinking(packed, scratch, [*cuts, len(packed)]),
     ]
     head = _HEAD.pack(split, count)
-    return PACKED, b"".join((head, pack_entries(planes), planes[0][1], planes[1][1]))
+    return PACKED, concatenate((head, pack_entries(planes), planes[0][1], planes[1][1]))
 
 
 def decode_skewed(kind: int, data: memoryview, size: int, scratch: Scratch, role: str) -> Plane:
@@ -97,21 +96,9 @@ def _split(plane: Bytes, ends: Sequence[int], scratch: Scratch) -> tuple[int, in
     starts = [0, *ends[:-1]]
     split, found = len(plane), 0
     for start, end in zip(reversed(starts), reversed(ends), strict=True):
-        count = _escapes(plane[start:end], scratch)
+        most = int(FEW_ESCAPES * (end - start))
+        count = count_large(plane[start:end], most, scratch)
         if count is None:
             break
         split, found = start, found + count
     return split, found
-
-
-def _escapes(group: Bytes, scratch: Scratch) -> int | None:
-    """Count the escapes of a group; None where they are not few.
-
-    To see that there are many a quarter of the group is mostly enough.
-    """
-    most, quarter, count = FEW_ESCAPES * len(group), len(group) // 4, 0
-    for part in (group[:quarter], group[quarter:]):
-        count += count_large(part, scratch)
-        if count > most:
-            return None
-    return count

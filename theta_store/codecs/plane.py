@@ -11,7 +11,7 @@ import numpy as np
 
 from theta_store.codecs.frames import expand, huffman, huffman_groups
 from theta_store.errors import IntegrityError
-from theta_store.kernels import Plane
+from theta_store.kernels import Plane, is_constant
 from theta_store.scratch import Bytes, Scratch
 
 RAW, FRAME, CONSTANT = range(3)
@@ -53,12 +53,6 @@ def encode_shrinking(plane: Bytes, scratch: Scratch, bounds: Sequence[int] = ())
     if is_constant(plane):
         return CONSTANT, plane[:1].tobytes()
     return _smaller(_frame(plane, bounds, scratch), plane)
-
-
-def is_constant(plane: Bytes) -> bool:
-    """Say whether all bytes of a plane, which has some, are the same."""
-    first = plane[0]
-    return bool(first == plane[-1] and first == plane.max() and first == plane.min())
 
 
 def decode_plane(

@@ -12,6 +12,7 @@ from theta_store.codecs.plane import decode_plane, encode_plane, pack_entries, u
 from theta_store.codecs.residual import tail_of, words_of
 from theta_store.codecs.words import decode_words, encode_words
 from theta_store.errors import IntegrityError
+from theta_store.kernels import concatenate
 from theta_store.scratch import Scratch
 
 MODE = 0
@@ -28,7 +29,7 @@ class Planes:
         """Split into ``width`` planes and code each by what a probe of it says."""
         coded = encode_words(words_of(plain, width), scratch, encode_plane, "word")
         planes = (data for _, data in coded)
-        return b"".join((bytes((MODE,)), pack_entries(coded), *planes, tail_of(plain, width)))
+        return concatenate((bytes((MODE,)), pack_entries(coded), *planes, tail_of(plain, width)))
 
     def decode(self, payload: memoryview, out: memoryview, *, width: int, scratch: Scratch) -> None:
         """Decode each plane and put its bytes back into their places."""

@@ -21,7 +21,7 @@ from theta_store.codecs.residual import check_guess, tail_of, words_of
 from theta_store.codecs.words import decode_words, encode_words
 from theta_store.dtypes import DType
 from theta_store.errors import IntegrityError, UsageError
-from theta_store.kernels import Words, fold, unfold, words_in
+from theta_store.kernels import Words, concatenate, fold, unfold, words_in
 from theta_store.scratch import Bytes, Scratch
 
 MODE = 0
@@ -79,7 +79,7 @@ def encode_in_order(
     coded = encode_words(ordered, scratch, encode, "word")
     planes = (data for _, data in coded)
     head += bytes((MODE, order.code))
-    return b"".join((head, pack_entries(coded), *planes, tail_of(plain, order.width)))
+    return concatenate((head, pack_entries(coded), *planes, tail_of(plain, order.width)))
 
 
 def _difference(plain: memoryview, guess: Guess, width: int, scratch: Scratch) -> Words:

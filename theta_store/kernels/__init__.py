@@ -7,7 +7,7 @@ Must not know payloads, codecs or the store.
 from collections.abc import Sequence
 
 from theta_store.kernels import portable
-from theta_store.kernels.portable import Plain, Plane, Words, fold, unfold, words_in
+from theta_store.kernels.portable import Counts, Plain, Plane, Words, fold, unfold, words_in
 from theta_store.scratch import Bytes, Scratch
 
 try:
@@ -41,9 +41,32 @@ def split(words: Words, guess: Words | None, planes: Sequence[Bytes], scratch: S
         native.split(words, words.itemsize, guess, tuple(planes))
 
 
-def count_large(plane: Bytes, scratch: Scratch) -> int:
-    """Return how many bytes are an escape for `pack`: 3 or more."""
-    return portable.count_large(plane, scratch) if native is None else native.count_large(plane)
+def count_large(plane: Bytes, most: int, scratch: Scratch) -> int | None:
+    """Return how many bytes are an escape for `pack`, 3 or more; None: more than ``most``."""
+    if native is None:
+        return portable.count_large(plane, most, scratch)
+    return native.count_large(plane, most)
+
+
+def is_constant(plane: Bytes) -> bool:
+    """Say whether all bytes of a plane, which has some, are the same."""
+    return portable.is_constant(plane) if native is None else native.is_constant(plane)
+
+
+def count_planes(words: Words, guess: Words | None, counts: Counts) -> int:
+    """Fill 256 ``counts`` for each place of words with how many bytes of a value lie there.
+
+    With a ``guess`` of the same shape the bytes of their folded differences to it. Words lie in
+    rows, each without gaps. Returns how many of these words are 0.
+    """
+    if native is None:
+        return portable.count_planes(words, guess, counts)
+    return native.count_planes(words, guess, counts)
+
+
+def concatenate(parts: Sequence[Plain]) -> bytes:
+    """Return the bytes of some parts, one after the other."""
+    return b"".join(parts) if native is None else native.concatenate(tuple(parts))
 
 
 def pack(plane: Bytes, packed: Bytes, escapes: Bytes, scratch: Scratch) -> None:
@@ -96,11 +119,15 @@ def is_same(left: Plain, right: Plain) -> bool:
 
 
 __all__ = [
+    "Counts",
     "Plane",
     "Words",
+    "concatenate",
     "count_large",
+    "count_planes",
     "fold",
     "has_all_ones",
+    "is_constant",
     "is_same",
     "join",
     "pack",

@@ -193,10 +193,11 @@ static void split_words(size_t width, const void *plain, const void *guess, uint
 
 /* ---- two bits to a byte ------------------------------------------------------------------- */
 
-VECTOR APART static size_t count_escapes(const uint8_t *plane, size_t count)
+/* Return how many bytes are 3 or more, counted no further than a little above `most`. */
+VECTOR APART static size_t count_escapes(const uint8_t *plane, size_t count, size_t most)
 {
     size_t found = 0;
-    for (size_t start = 0; start < count; start += 255) {
+    for (size_t start = 0; start < count && found <= most; start += 255) {
         size_t these = least(255, count - start);
         uint8_t some = 0;
         for (size_t i = 0; i < these; i++)
@@ -307,6 +308,51 @@ static size_t unpack_bytes(const uint8_t *packed, const uint8_t *escapes, size_t
     return wanted;
 }
 
+/* ---- counting ----------------------------------------------------------------------------- */
+
+/* Count the bytes of each place of words, or of their folded differences to a guess, into 256
+ * numbers per place. Returns how many of these words are 0. */
+#define DEFINE_COUNT(NAME, WORD)                                                                  \
+    static size_t count_##NAME(const WORD *plain, const WORD *guess, Word64 *counts,              \
+                               size_t count)                                                      \
+    {                                                                                             \
+        size_t zeros = 0;                                                                         \
+        WORD words[BLOCK];                                                                        \
+        for (size_t start = 0; start < count; start += BLOCK) {                                   \
+            size_t these = least(BLOCK, count - start);                                           \
+            const WORD *found = plain + start;                                                    \
+            if (guess) {                                                                          \
+                fold_##NAME(plain + start, guess + start, words, these);                          \
+                found = words;                                                                    \
+            }                                                                                     \
+            for (size_t i = 0; i < these; i++) {                                                  \
+                zeros += !found[i];                                                               \
+                for (size_t place = 0; place < sizeof(WORD); place++)                             \
+                    counts[256 * place + (uint8_t)(found[i] >> 8 * place)]++;                     \
+            }                                                                                     \
+        }                                                                                         \
+        return zeros;                                                                             \
+    }
+DEFINE_COUNT(8, Word8)
+DEFINE_COUNT(16, Word16)
+DEFINE_COUNT(32, Word32)
+DEFINE_COUNT(64, Word64)
+
+static size_t count_words(Py_ssize_t width, const void *plain, const void *guess, Word64 *counts,
+                          size_t count)
+{
+    switch (width) {
+    case 1:
+        return count_8(plain, guess, counts, count);
+    case 2:
+        return count_16(plain, guess, counts, count);
+    case 4:
+        return count_32(plain, guess, counts, count);
+    default:
+        return count_64(plain, guess, counts, count);
+    }
+}
+
 /* ---- floats ------------------------------------------------------------------------------- */
 
 /* Products and sums are apart, so that no compiler rounds one of them away. */
@@ -391,7 +437,7 @@ static int sum_block(size_t width, const uint8_t *const *terms, const float *fac
 /* ---- Python ------------------------------------------------------------------------------- */
 
 /* portable.py has the same number: a build of another version is not used. */
-#define REVISION 1
+#define REVISION 2
 
 static PyObject *revision(PyObject *self, PyObject *none)
 {
@@ -564,13 +610,150 @@ static PyObject *count_large(PyObject *self, PyObject *args)
 {
     (void)self;
     PyObject *plane, *made = NULL;
-    if (!PyArg_ParseTuple(args, "O:count_large", &plane))
+    Py_ssize_t most;
+    if (!PyArg_ParseTuple(args, "On:count_large", &plane, &most))
         return NULL;
     Held held;
     held.number = 0;
     const Py_buffer *view = hold(&held, plane, PyBUF_SIMPLE);
-    if (view)
-        made = PyLong_FromSize_t(count_escapes(view->buf, (size_t)view->len));
+    if (!view)
+        goto end;
+    if (most < 0) {
+        refused("fewer than none cannot be counted");
+        goto end;
+    }
+    PyThreadState *state = leave(view->len);
+    size_t found = count_escapes(view->buf, (size_t)view->len, (size_t)most);
+    come_back(state);
+    made = found > (size_t)most ? Py_NewRef(Py_None) : PyLong_FromSize_t(found);
+end:
+    let_go(&held);
+    return made;
+}
+
+static PyObject *is_constant(PyObject *self, PyObject *args)
+{
+    (void)self;
+    PyObject *plane, *made = NULL;
+    if (!PyArg_ParseTuple(args, "O:is_constant", &plane))
+        return NULL;
+    Held held;
+    held.number = 0;
+    const Py_buffer *view = hold(&held, plane, PyBUF_SIMPLE);
+    if (!view)
+        goto end;
+    if (!view->len) {
+        refused("no byte is there to be repeated");
+        goto end;
+    }
+    /* Each byte is the next one. What differs mostly does so at the beginning. */
+    const uint8_t *bytes = view->buf;
+    size_t pairs = (size_t)view->len - 1, first = least(pairs, BLOCK);
+    int constant = !memcmp(bytes, bytes + 1, first);
+    if (constant && first < pairs) {
+        PyThreadState *state = leave(view->len);
+        constant = !memcmp(bytes + first, bytes + first + 1, pairs - first);
+        come_back(state);
+    }
+    made = PyBool_FromLong(constant);
+end:
+    let_go(&held);
+    return made;
+}
+
+/* Hold words in rows that need not follow each other; NULL with an exception set. */
+static const Py_buffer *hold_rows(Held *held, PyObject *object)
+{
+    const Py_buffer *view = hold(held, object, PyBUF_STRIDED_RO);
+    if (!view)
+        return NULL;
+    Py_ssize_t width = view->itemsize;
+    if (view->ndim != 2 || (width != 1 && width != 2 && width != 4 && width != 8)) {
+        refused("rows of words of 1, 2, 4 or 8 bytes are needed");
+        return NULL;
+    }
+    if (view->shape[1] > 1 && view->strides[1] != width) {
+        refused("the words of a row do not follow each other");
+        return NULL;
+    }
+    return view;
+}
+
+static PyObject *count_planes(PyObject *self, PyObject *args)
+{
+    (void)self;
+    PyObject *words, *guess, *numbers, *made = NULL;
+    if (!PyArg_ParseTuple(args, "OOO:count_planes", &words, &guess, &numbers))
+        return NULL;
+    Held held;
+    held.number = 0;
+    const Py_buffer *source, *guessed = NULL, *counts;
+    if (!(source = hold_rows(&held, words)))
+        goto end;
+    if (guess != Py_None) {
+        if (!(guessed = hold_rows(&held, guess)))
+            goto end;
+        if (guessed->itemsize != source->itemsize || guessed->shape[0] != source->shape[0] ||
+            guessed->shape[1] != source->shape[1]) {
+            refused("a guess has another shape than the words");
+            goto end;
+        }
+    }
+    if (!(counts = hold(&held, numbers, PyBUF_WRITABLE)))
+        goto end;
+    if (counts->len != 256 * 8 * source->itemsize) {
+        refused("256 numbers of 8 bytes are needed for each place of a word");
+        goto end;
+    }
+    size_t columns = (size_t)source->shape[1], zeros = 0;
+    PyThreadState *state = leave(source->len);
+    memset(counts->buf, 0, (size_t)counts->len);
+    for (Py_ssize_t row = 0; columns && row < source->shape[0]; row++)
+        zeros += count_words(
+            source->itemsize, (const uint8_t *)source->buf + row * source->strides[0],
+            guessed ? (const uint8_t *)guessed->buf + row * guessed->strides[0] : NULL,
+            counts->buf, columns);
+    come_back(state);
+    made = PyLong_FromSize_t(zeros);
+end:
+    let_go(&held);
+    return made;
+}
+
+static PyObject *concatenate(PyObject *self, PyObject *args)
+{
+    (void)self;
+    PyObject *parts, *made = NULL;
+    if (!PyArg_ParseTuple(args, "O!:concatenate", &PyTuple_Type, &parts))
+        return NULL;
+    Held held;
+    held.number = 0;
+    Py_ssize_t count = PyTuple_Size(parts), size = 0;
+    if (count > MOST_TERMS) {
+        refused("these are too many parts");
+        return NULL;
+    }
+    for (Py_ssize_t place = 0; place < count; place++) {
+        const Py_buffer *view = hold(&held, PyTuple_GetItem(parts, place), PyBUF_SIMPLE);
+        if (!view)
+            goto end;
+        if (view->len > PY_SSIZE_T_MAX - size) {
+            PyErr_NoMemory();
+            goto end;
+        }
+        size += view->len;
+    }
+    if (!(made = PyBytes_FromStringAndSize(NULL, size)))
+        goto end;
+    /* Nobody else knows the object yet. Its pages are fresh: that takes longer than the copy. */
+    uint8_t *to = (uint8_t *)PyBytes_AsString(made);
+    PyThreadState *state = leave(size);
+    for (size_t place = 0; place < held.number; place++) {
+        memcpy(to, held.views[place].buf, (size_t)held.views[place].len);
+        to += held.views[place].len;
+    }
+    come_back(state);
+end:
     let_go(&held);
     return made;
 }
@@ -755,7 +938,10 @@ static PyMethodDef functions[] = {
     {"revision", revision, METH_NOARGS, "Return which version of the loops this is."},
     {"join", join, METH_VARARGS, "Fill words from their planes, on a guess where there is one."},
     {"split", split, METH_VARARGS, "Fill planes from words, or from their differences to a guess."},
-    {"count_large", count_large, METH_VARARGS, "Return how many bytes are 3 or more."},
+    {"count_large", count_large, METH_VARARGS, "Return how many bytes are 3 or more, if few are."},
+    {"is_constant", is_constant, METH_VARARGS, "Say whether one byte is repeated."},
+    {"count_planes", count_planes, METH_VARARGS, "Count the bytes of each place of words."},
+    {"concatenate", concatenate, METH_VARARGS, "Return the bytes of all parts."},
     {"pack", pack, METH_VARARGS, "Put two bits of each byte together, and aside what is above 3."},
     {"unpack", unpack, METH_VARARGS, "Spread two bits to each byte; a 3 takes the next escape."},
     {"weighted_sum", weighted_sum, METH_VARARGS, "Fill a sum; say whether all of it is finite."},

@@ -17,10 +17,11 @@ Words = NDArray[np.unsignedinteger[Any]]
 # The bytes of one place of all words, or the one byte that all of them are.
 Plane = Bytes | int
 Plain = bytes | memoryview | NDArray[np.unsignedinteger[Any]]
+Counts = NDArray[np.int64]
 
 # Of what the loops do: native.c has the same number. It goes up with every change of either that
 # the other must know of.
-REVISION = 1
+REVISION = 2
 # So few words take less time than the calls that vector code needs.
 FEW = 1 << 13
 # Bytes that are compared before all are.
@@ -94,9 +95,38 @@ def words_in(scratch: Scratch, role: str, count: int, width: int) -> Words:
     return scratch.array(role, count * width).view(f"<u{width}")
 
 
-def count_large(plane: Bytes, scratch: Scratch) -> int:
-    """Return how many bytes do not go into two bits, or are a 3."""
-    return int(np.count_nonzero(_large(plane, scratch)))
+def count_large(plane: Bytes, most: int, scratch: Scratch) -> int | None:
+    """Count bytes that do not go into two bits, or are a 3; None where there are more than that.
+
+    To see that there are many a quarter of the plane is mostly enough.
+    """
+    quarter, count = len(plane) // 4, 0
+    for part in (plane[:quarter], plane[quarter:]):
+        count += int(np.count_nonzero(_large(part, scratch)))
+        if count > most:
+            return None
+    return count
+
+
+def is_constant(plane: Bytes) -> bool:
+    """Say whether all bytes of a plane, which has some, are the same."""
+    first = plane[0]
+    return bool(first == plane[-1] and first == plane.max() and first == plane.min())
+
+
+def count_planes(words: Words, guess: Words | None, counts: Counts) -> int:
+    """Count the bytes of each place of words, or of their folded differences to a guess.
+
+    Returns how many of these words are 0.
+    """
+    missed = np.ascontiguousarray(words).reshape(-1)
+    if guess is not None:
+        missed = missed - guess.reshape(-1)
+        fold(missed, Scratch())
+    rows = missed.view(np.uint8).reshape(-1, words.itemsize)
+    for place in range(words.itemsize):
+        counts[place] = np.bincount(rows[:, place], minlength=256)
+    return len(missed) - int(np.count_nonzero(missed))
 
 
 def pack(plane: Bytes, packed: Bytes, escapes: Bytes, scratch: Scratch) -> None:

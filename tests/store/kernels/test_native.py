@@ -23,6 +23,7 @@ SCRATCH = Scratch()
 # Around the ends of blocks (2,048) and vectors.
 COUNTS = st.one_of(st.integers(0, 70), st.sampled_from([2047, 2048, 2049, 4096, 6151, 40_000]))
 SEEDS = st.integers(0, 999)
+ROWS = np.zeros((2, 4), np.uint16)
 
 
 def bytes_of(size: int, seed: int, shift: int = 0, below: int = 256) -> Bytes:
@@ -89,8 +90,7 @@ def test_words_are_taken_apart_and_joined_again(
 @given(count=COUNTS, seed=SEEDS, below=st.integers(1, 256), shift=st.integers(0, 3))
 def test_bytes_are_packed_and_unpacked_again(count: int, seed: int, below: int, shift: int) -> None:
     plane = bytes_of(count, seed, shift, below)
-    found = native.count_large(plane)
-    assert found == portable.count_large(plane, SCRATCH) == np.count_nonzero(plane >= 3)
+    found = np.count_nonzero(plane >= 3)
     made, wanted = (
         (np.full(-(-count // 4), 0xA5, np.uint8), np.full(found, 0xA5, np.uint8)) for _ in range(2)
     )
@@ -102,9 +102,93 @@ def test_bytes_are_packed_and_unpacked_again(count: int, seed: int, below: int, 
     assert back.tobytes() == plane.tobytes()
 
 
+@settings(deadline=None, max_examples=200)
+@given(
+    count=COUNTS,
+    seed=SEEDS,
+    below=st.integers(1, 256),
+    shift=st.integers(0, 3),
+    spare=st.integers(-2, 2) | st.integers(-40_000, 40_000),
+)
+def test_escapes_are_counted_where_they_are_few(
+    count: int, seed: int, below: int, shift: int, spare: int
+) -> None:
+    plane = bytes_of(count, seed, shift, below)
+    wanted = int(np.count_nonzero(plane >= 3))
+    most = max(wanted + spare, 0)
+    found = native.count_large(plane, most)
+    assert found == portable.count_large(plane, most, SCRATCH)
+    assert found == (wanted if wanted <= most else None)
+
+
 def test_255_escapes_in_a_row_are_counted() -> None:
     for count in (254, 255, 256, 510, 511, 70_000):
-        assert native.count_large(np.full(count, 255, np.uint8)) == count
+        assert native.count_large(np.full(count, 255, np.uint8), count) == count
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    count=st.integers(1, 70) | st.sampled_from([2048, 2049, 2050, 16_386, 40_000]),
+    byte=st.integers(0, 255),
+    shift=st.integers(0, 3),
+    other=st.none() | st.integers(0, 39_999),
+)
+def test_a_byte_that_is_another_is_seen_wherever_it_is(
+    count: int, byte: int, shift: int, other: int | None
+) -> None:
+    plane = np.full(shift + count, byte, np.uint8)[shift:]
+    if other is not None:
+        plane[other % count] ^= 1
+    found = native.is_constant(plane)
+    assert found == portable.is_constant(plane) == (other is None or count == 1)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    width=st.sampled_from([1, 2, 4, 8]),
+    rows=st.integers(1, 4),
+    columns=st.sampled_from([0, 1, 7, 1024, 2049]),
+    gap=st.integers(0, 3),
+    shift=st.integers(0, 3),
+    below=st.sampled_from([1, 2, 256]),
+    guessed=st.booleans(),
+    seed=SEEDS,
+)
+def test_the_bytes_of_each_place_are_counted(
+    width: int,
+    rows: int,
+    columns: int,
+    gap: int,
+    shift: int,
+    below: int,
+    guessed: bool,
+    seed: int,
+) -> None:
+    def words_of(plain: Bytes) -> np.ndarray[tuple[int, int], np.dtype[np.unsignedinteger]]:
+        strides = (columns * width + gap, width)
+        return np.ndarray((rows, columns), f"<u{width}", plain, strides=strides)
+
+    size = rows * (columns * width + gap)
+    words, guess = (words_of(bytes_of(size, seed + i, shift, below)) for i in range(2))
+    made, wanted = (np.full((width, 256), 9, np.int64) for _ in range(2))
+    zeros = native.count_planes(words, guess if guessed else None, made)
+    assert zeros == portable.count_planes(words, guess if guessed else None, wanted)
+    assert np.array_equal(made, wanted)
+    assert made.sum() == width * words.size
+    assert zeros == np.count_nonzero(words == (guess if guessed else 0))
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=40) | st.sampled_from([bytes(20_000), b"\1" * 9_000])))
+def test_parts_are_put_together(parts: list[bytes]) -> None:
+    mixed = tuple(memoryview(part) if len(part) % 2 else part for part in parts)
+    assert native.concatenate(mixed) == b"".join(parts)
+
+
+def test_256_parts_are_the_most() -> None:
+    assert native.concatenate((b"ab",) * 256) == b"ab" * 256
+    with pytest.raises(ValueError, match="too many"):
+        native.concatenate((b"",) * 257)
 
 
 @settings(deadline=None, max_examples=200)
@@ -246,7 +330,20 @@ def test_what_is_not_finite_is_found_wherever_it_is(name: str, plain: bytes, cou
         ("pack", (b"\3\0\0\3", bytearray(1), bytearray(1))),
         ("pack", (bytes(4), bytes(1), bytearray(0))),
         ("pack", (bytes(4), bytearray(1), "")),
-        ("count_large", ("",)),
+        ("count_large", ("", 1)),
+        ("count_large", (b"abc", -1)),
+        ("is_constant", (b"",)),
+        ("is_constant", ("",)),
+        ("count_planes", (b"ab", None, bytearray(2048))),
+        ("count_planes", (ROWS, None, np.zeros(511, np.int64))),
+        ("count_planes", (ROWS, None, bytes(4096))),
+        ("count_planes", (ROWS, ROWS[:1], np.zeros(512, np.int64))),
+        ("count_planes", (ROWS, ROWS[:, :1], np.zeros(512, np.int64))),
+        ("count_planes", (ROWS, ROWS.view(np.uint8), np.zeros(512, np.int64))),
+        ("count_planes", (ROWS[:, ::2], None, np.zeros(512, np.int64))),
+        ("count_planes", (np.zeros((2, 3), "V3"), None, np.zeros(768, np.int64))),
+        ("concatenate", ([b"ab"],)),
+        ("concatenate", ((b"ab", "ab"),)),
         ("unpack", (b"ab", b"", bytearray(4))),
         ("unpack", (b"a", b"", bytearray(5))),
         ("unpack", (b"a", b"", b"abcd")),
