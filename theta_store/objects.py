@@ -91,13 +91,20 @@ def has_record(reader: Reader, id_: RecordId) -> bool:
 def put_records(
     writer: Writer, records: Iterable[Encoded], *, damaged: Collection[RecordId] = ()
 ) -> None:
-    """Put records that are not there yet, or damaged; children must come before parents."""
+    """Put records that are not there yet, or damaged; their children are there, or among them."""
     head = bytes((_PLAIN,)) + writer.number.to_bytes(8, "little")
+    new = []
     for record in records:
         if record.id in damaged:
             writer.put(Table.RECORDS, record.id, head + record.data)
         else:
-            writer.add(Table.RECORDS, record.id, head + record.data)
+            new.append((record.id, head + record.data))
+    writer.add_all(Table.RECORDS, new)
+
+
+def lacking_records(reader: Reader, ids: Iterable[RecordId]) -> set[RecordId]:
+    """Return those of some records that are not there."""
+    return reader.lacking(Table.RECORDS, ids)
 
 
 def record_births(reader: Reader) -> Iterator[tuple[RecordId, int, int]]:
@@ -139,6 +146,11 @@ def form_row(reader: Reader, id_: ChunkId) -> bytes | None:
     """Return the row of a chunk as it lies in the index, readable or not."""
     row = reader.get(Table.CHUNKS, id_)
     return None if row is None else bytes(row)
+
+
+def lacking_forms(reader: Reader, ids: Iterable[ChunkId]) -> set[ChunkId]:
+    """Return those of some chunks that have no row, readable or not."""
+    return reader.lacking(Table.CHUNKS, ids)
 
 
 def put_form(writer: Writer, id_: ChunkId, form: Form) -> None:

@@ -35,6 +35,8 @@ from theta_store.objects import (
     find_record,
     form_row,
     has_record,
+    lacking_forms,
+    lacking_records,
     put_form,
     put_records,
 )
@@ -180,9 +182,11 @@ class Session:
                 if reader.number == number:
                     return missing, rows
                 number = reader.number
-                found = are_whole(reader, asked, self._holds)
-                lost = {id_ for id_, there in zip(asked, found, strict=True) if not there}
-                missing = missing.difference(asked) | lost
+                new = lacking_forms(reader, asked)
+                known = [id_ for id_ in asked if id_ not in new]
+                found = are_whole(reader, known, self._holds)
+                lost = {id_ for id_, there in zip(known, found, strict=True) if not there}
+                missing = missing.difference(asked) | new | lost
                 rows = _rows(reader, lost)
             if not rows:
                 return missing, rows
@@ -332,19 +336,25 @@ class Session:
         fresh = [one for one in made if one.id not in self._records]
         if fresh:
             with self._meta.read() as reader:
-                new = {one.id: one for one in fresh if not self._has_record(reader, one.id)}
-            self._records |= new
+                new = lacking_records(reader, [one.id for one in fresh])
+                if self._mending is not None:
+                    new |= self._damaged_among(reader, [one.id for one in fresh], self._mending)
+            self._records |= {one.id: one for one in fresh if one.id in new}
         return [one.id for one in made]
 
-    def _has_record(self, reader: Reader, id_: RecordId) -> bool:
-        if not has_record(reader, id_):
-            return False
-        if id_ in self._damaged_records or self._mending is None:
-            return True
-        if self._mending.is_damaged(reader, id_):
-            self._damaged_records.add(id_)
-            return False
-        return True
+    def _damaged_among(
+        self, reader: Reader, ids: Iterable[RecordId], mending: "Mending"
+    ) -> set[RecordId]:
+        """Return the records that are damaged, and were not put again yet."""
+        found = {
+            id_
+            for id_ in ids
+            if has_record(reader, id_)
+            and id_ not in self._damaged_records
+            and mending.is_damaged(reader, id_)
+        }
+        self._damaged_records |= found
+        return found
 
     def flush(self) -> None:
         """Make everything put so far durable and known; it is reachable only once published."""
@@ -501,13 +511,15 @@ def _enter_rows(
 ) -> None:
     # Many chunks need the same cluster.
     depths: dict[ChunkId, int] = {}
+    new = lacking_forms(writer, [id_ for id_, _ in rows])
     # In their order: what a form needs comes before it.
     for id_, form in rows:
         # What somebody else has mended meanwhile has another row by now.
         is_damaged = id_ in damaged and form_row(writer, id_) == damaged[id_]
-        if is_damaged or not are_whole(writer, [id_], held)[0]:
+        if id_ in new or is_damaged or not are_whole(writer, [id_], held)[0]:
             put_form(writer, id_, _settled(writer, form, depths))
             depths.pop(id_, None)
+            new.discard(id_)
 
 
 def _settled(writer: Writer, form: Form, depths: dict[ChunkId, int]) -> Form:

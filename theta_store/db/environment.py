@@ -12,10 +12,10 @@ no transaction outlives the ``with`` block that opened it.
 import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lmdb
 import msgspec
@@ -44,6 +44,9 @@ LOCK_BYTES = (MAX_READERS + 2) * 64
 NO_SPACE = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 
+Key = TypeVar("Key", bound=bytes)
+
+
 class Reader:
     """A read transaction: values are memoryviews that die with the ``with`` block.
 
@@ -65,6 +68,11 @@ class Reader:
         """Return the value of a key, or None."""
         value = self.txn.get(key, db=self._tables[table])
         return None if value is None else memoryview(value)
+
+    def lacking(self, table: str, keys: Iterable[Key]) -> set[Key]:
+        """Return those of some keys that have no value."""
+        find = self.txn.cursor(db=self._tables[table]).set_key
+        return {key for key in keys if not find(key)}
 
     def items(self, table: str, start: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
         """Yield keys and values from ``start`` on, in the order of the keys' bytes."""
@@ -105,6 +113,11 @@ class Writer(Reader):
     def add(self, table: str, key: bytes, value: bytes | bytearray | memoryview) -> bool:
         """Set the value of a key that is not there; say whether it was set."""
         return self.txn.put(key, value, db=self._tables[table], overwrite=False)
+
+    def add_all(self, table: str, items: Iterable[tuple[bytes, bytes]]) -> None:
+        """Set the values of keys that are not there."""
+        # Neighbours lie in the same page.
+        self.txn.cursor(db=self._tables[table]).putmulti(sorted(items), overwrite=False)
 
     def delete(self, table: str, key: bytes) -> bool:
         """Remove a key; say whether it was there."""

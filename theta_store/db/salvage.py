@@ -3,11 +3,11 @@
 Owns a reader that never touches LMDB, for fsck. Must not know what keys and values mean.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from theta_store.db.environment import DATA_FILE, Reader
+from theta_store.db.environment import DATA_FILE, Key, Reader
 from theta_store.db.pages import Extent, Pages
 
 
@@ -23,6 +23,10 @@ class Salvage(Reader):
         """Return the value of a key, or None."""
         extent = self._rows(table).get(key)
         return None if extent is None else memoryview(self._pages.read(extent))
+
+    def lacking(self, table: str, keys: Iterable[Key]) -> set[Key]:
+        """Return those of some keys that have no value."""
+        return set(keys) - self._rows(table).keys()
 
     def items(self, table: str, start: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
         """Yield keys and values from ``start`` on, in the order of the keys' bytes."""
