@@ -68,6 +68,7 @@ bench-speed: bench-installed
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.cp_ratio --hold $(HOLD)
 	$(BIN)/python -m benchmarks.stages --hold $(HOLD)
+	$(BIN)/python -m benchmarks.threads --hold $(HOLD)
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_engine --hold $(HOLD) --recycle 400
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_engine --hold $(HOLD) --recycle 400 --one-core
 	$(BIN)/python -m benchmarks.startup
