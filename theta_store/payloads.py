@@ -13,7 +13,7 @@ import msgspec
 from theta_store.claims import Claims
 from theta_store.clock import UNTIMED, Clock
 from theta_store.db import VOLUME_BYTES, Meta, Volume, Volumes, page_bytes
-from theta_store.errors import IntegrityError
+from theta_store.errors import IntegrityError, ResourceError, UsageError
 from theta_store.forms import NO_VOLUME, Form
 from theta_store.ids import ID_BYTES, ChunkId
 
@@ -66,8 +66,9 @@ class PayloadWriter:
         self._claims = Claims(meta, volumes, capacity=volume_bytes, avoid=avoid)
         self._clock = clock
         self._most = queued_bytes
-        # Half of what may wait is a batch, so that there always is one to write when it is full.
-        self._batch_most = min(BATCH_BYTES, queued_bytes // 2)
+        # LMDB has a copy of what it writes: no more than half of what may wait is in transactions,
+        # and there always is a batch to write when no more may wait.
+        self._batch_most = max(min(BATCH_BYTES, queued_bytes // (2 * writers)), 1)
         self._writers = writers
         self._threads: list[threading.Thread] = []
         self._closing = False
@@ -88,7 +89,7 @@ class PayloadWriter:
         """Queue payloads, waiting while too many bytes wait; an earlier failure is raised here."""
         size = sum(map(_cost, payloads))
         with self._changed:
-            self._changed.wait_for(lambda: self._has_place(size))
+            self._changed.wait_for(lambda: self._is_over() or self._has_place(size))
             self._check()
             self._waiting += size
             self._open.payloads += payloads
@@ -102,15 +103,19 @@ class PayloadWriter:
             if self._open.payloads:
                 self._hand_over()
             end = self._open.number
-            self._changed.wait_for(lambda: self._next >= end or self._error is not None)
+            self._changed.wait_for(lambda: self._is_over() or self._next >= end)
             self._check()
             rows, self._rows = self._rows, []
         return rows
 
     def close(self) -> None:
-        """Stop the threads and give the claims up; what was not flushed is garbage for gc."""
+        """Stop the threads and give the claims up; what was not flushed is garbage for gc.
+
+        Who still waits for room is refused, as whoever comes later is.
+        """
         with self._changed:
             self._closing = True
+            self._full.clear()
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
@@ -123,12 +128,16 @@ class PayloadWriter:
         return len(self._rows)
 
     def _has_place(self, size: int) -> bool:
-        few = self._waiting < self._batch_most
-        return few or self._waiting + size <= self._most or self._error is not None
+        return self._waiting < self._batch_most or self._waiting + size <= self._most
+
+    def _is_over(self) -> bool:
+        return self._closing or self._error is not None
 
     def _check(self) -> None:
         if self._error is not None:
             raise self._error
+        if self._closing:
+            raise UsageError("this session is over; nothing more is stored")
 
     def _hand_over(self) -> None:
         """Give the open batch to a thread that has nothing to do, or to a new one."""
@@ -136,10 +145,19 @@ class PayloadWriter:
         self._outstanding += 1
         self._open = _Batch(self._open.number + 1)
         if len(self._threads) < min(self._outstanding, self._writers):
-            thread = threading.Thread(target=self._run, name="theta-payload", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            self._begin()
         self._changed.notify_all()
+
+    def _begin(self) -> None:
+        """Start one more thread; where the system has none to give, one is enough."""
+        thread = threading.Thread(target=self._run, name="theta-payload", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if not self._threads:
+                self._error = ResourceError(f"no thread could be started: {error}")
+        else:
+            self._threads.append(thread)
 
     def _run(self) -> None:
         volume: Volume | None = None
@@ -148,17 +166,15 @@ class PayloadWriter:
                 volume = self._write(batch, volume)
             except BaseException as error:  # noqa: BLE001 - raised again by put and flush
                 with self._changed:
-                    self._error = error
+                    self._error = self._error or error
                     self._changed.notify_all()
                 return
 
     def _taken(self) -> _Batch | None:
         """Return the next batch, waiting for one; None: there is nothing left to do."""
         with self._changed:
-            self._changed.wait_for(lambda: self._full or self._closing or self._error is not None)
-            if self._closing or self._error is not None:
-                return None
-            return self._full.popleft()
+            self._changed.wait_for(lambda: self._full or self._is_over())
+            return None if self._is_over() else self._full.popleft()
 
     def _write(self, batch: _Batch, volume: Volume | None) -> Volume | None:
         """Put a batch, preferably into that volume; return the one that it went into."""

@@ -431,10 +431,12 @@ class Session:
         """End the session; what was not published is garbage for gc."""
         if self._pid != os.getpid():
             return
-        self._writer.close()
-        if self._lease is not None:
-            self._lease.release()
-            self._lease = None
+        try:
+            self._writer.close()
+        finally:
+            if self._lease is not None:
+                self._lease.release()
+                self._lease = None
 
     def __enter__(self) -> Self:
         return self

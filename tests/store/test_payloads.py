@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from theta_store import payloads as payloads_module
 from theta_store.claims import Claims
 from theta_store.db import Volume
-from theta_store.errors import DiskFull
+from theta_store.errors import DiskFull, ResourceError, UsageError
 from theta_store.forms import NO_VOLUME, Form
 from theta_store.ids import ChunkId, chunk_id
 from theta_store.payloads import Payload, PayloadWriter
@@ -251,3 +251,75 @@ def test_all_payload_lies_where_its_row_says(
                 continue
             with store._volumes.payload(form.volume, id_) as found:
                 assert found == payload.data
+
+
+def test_who_waits_for_room_at_the_end_is_refused(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, first = Gate(monkeypatch), _payload(0)
+    event = gate.close(first)
+    writer = _writer(store, writers=1, queued=2 * BATCH)
+    writer.put([first])
+    assert gate.wait(1)
+    told: list[str] = []
+
+    def fill() -> None:
+        try:
+            writer.put([_payload(1)])
+        except UsageError as error:
+            told.append(str(error))
+
+    waiting = threading.Thread(target=fill)
+    closing = threading.Thread(target=writer.close)
+    waiting.start()
+    waiting.join(0.1)
+    closing.start()
+    waiting.join(SECONDS)
+    assert told == ["this session is over; nothing more is stored"]
+    event.set()
+    closing.join(SECONDS)
+    for use in (writer.flush, lambda: writer.put([_payload(2)])):
+        with pytest.raises(UsageError):
+            use()
+
+
+@pytest.mark.parametrize("given", [0, 1])
+def test_where_the_system_has_no_thread_to_give(
+    store: Store, monkeypatch: pytest.MonkeyPatch, given: int
+) -> None:
+    start, started = threading.Thread.start, []
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "theta-payload":
+            if len(started) == given:
+                raise RuntimeError("can't start new thread")
+            started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    gate = Gate(monkeypatch)
+    event = gate.close(_payload(0))
+    writer = _writer(store)
+    if given:
+        for number in range(3):
+            writer.put([_payload(number)])
+        event.set()
+        assert len(writer.flush()) == 3
+    else:
+        writer.put([_payload(0)])
+        with pytest.raises(ResourceError, match="no thread"):
+            writer.flush()
+    writer.close()
+    for number in store._volumes.numbers():
+        claim = store._volumes.claim(number)
+        assert claim is not None
+        claim.release()
+
+
+@pytest.mark.parametrize("queued", [0, 1, 3])
+def test_next_to_no_memory_is_slow_and_no_more(store: Store, queued: int) -> None:
+    writer = _writer(store, queued=queued)
+    for number in range(4):
+        writer.put([_payload(number, size=KIB)])
+    assert len(writer.flush()) == 4
+    writer.close()

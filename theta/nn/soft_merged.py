@@ -35,8 +35,8 @@ class SoftMergedExperts(nn.Module):
     example's mixture in training.
 
     `experts` is the template with one more axis, the first, in all that is mixed. The module lives
-    where the template does; of a template on the ``meta`` device, where the first expert does. An
-    expert must run under ``torch.vmap``: no batch norm in training.
+    where the template's first tensor does; of a template on the ``meta`` device, where the first
+    expert's does. An expert must run under ``torch.vmap``: no batch norm in training.
     """
 
     def __init__(
@@ -146,6 +146,7 @@ def _stacked(template: nn.Module, states: Sequence[State]) -> nn.Module:
             raise UsageError("an expert has other names or shapes than the template")
     made = copy.deepcopy(template)
     home = _home(wanted, *states)
+    _check_values(made, states, home)
     parameters: dict[nn.Parameter, nn.Parameter] = {}
     for name, old in list(made.named_parameters(remove_duplicate=False)):
         if old not in parameters:
@@ -165,10 +166,22 @@ def _stacked(template: nn.Module, states: Sequence[State]) -> nn.Module:
     return made
 
 
-def _home(*states: State) -> torch.device:
-    """Return the device of the first tensor that has values."""
-    devices = (each.device for state in states for each in state.values())
-    return next((each for each in devices if each.type != "meta"), torch.device("cpu"))
+def _home(*states: State) -> torch.device | None:
+    """Return the device of the first tensor that has values, or of the first one; None: of none."""
+    devices = [each.device for state in states for each in state.values()]
+    return next((each for each in devices if each.type != "meta"), next(iter(devices), None))
+
+
+def _check_values(made: nn.Module, states: Sequence[State], home: torch.device | None) -> None:
+    """Refuse what has no values where the rest has some."""
+    if home is None or home.type == "meta":
+        return
+    lost = [name for state in states for name, each in state.items() if each.is_meta]
+    kept = made.state_dict()
+    # What no expert gives stays the template's own.
+    lost += [name for name, each in made.named_buffers() if name not in kept and each.is_meta]
+    if lost:
+        raise UsageError(f"{lost[0]} has no values: it is on the meta device")
 
 
 def _put(module: nn.Module, name: str, values: Tensor) -> None:

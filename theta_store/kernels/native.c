@@ -668,7 +668,8 @@ static const Py_buffer *hold_rows(Held *held, PyObject *object)
     if (!view)
         return NULL;
     Py_ssize_t width = view->itemsize;
-    if (view->ndim != 2 || (width != 1 && width != 2 && width != 4 && width != 8)) {
+    /* Who has no gaps may leave the strides out, whatever was asked for. */
+    if (view->ndim != 2 || !view->shape || !view->strides || (width != 1 && width != 2 && width != 4 && width != 8)) {
         refused("rows of words of 1, 2, 4 or 8 bytes are needed");
         return NULL;
     }

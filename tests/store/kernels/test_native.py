@@ -1,5 +1,6 @@
 """The C loops give the bytes of those in numpy, at any length and address, and refuse what lies."""
 
+import ctypes
 import os
 import struct
 import subprocess
@@ -341,6 +342,8 @@ def test_what_is_not_finite_is_found_wherever_it_is(name: str, plain: bytes, cou
         ("count_planes", (ROWS, ROWS[:, :1], np.zeros(512, np.int64))),
         ("count_planes", (ROWS, ROWS.view(np.uint8), np.zeros(512, np.int64))),
         ("count_planes", (ROWS[:, ::2], None, np.zeros(512, np.int64))),
+        ("count_planes", (((ctypes.c_uint16 * 4) * 2)(), None, np.zeros(512, np.int64))),
+        ("count_planes", (ROWS, ((ctypes.c_uint16 * 4) * 2)(), np.zeros(512, np.int64))),
         ("count_planes", (np.zeros((2, 3), "V3"), None, np.zeros(768, np.int64))),
         ("concatenate", ([b"ab"],)),
         ("concatenate", ((b"ab", "ab"),)),

@@ -186,3 +186,26 @@ def test_a_template_on_the_meta_device_takes_that_of_the_experts() -> None:
     assert {each.device.type for each in soft.parameters()} == {"cpu"}
     chances, inputs = torch.full((5, 4), 0.25), _inputs()
     torch.testing.assert_close(soft.answer(inputs, chances), wanted.answer(inputs, chances))
+
+
+def test_a_module_of_the_meta_device_alone_stays_there() -> None:
+    with torch.device("meta"):
+        experts = [nn.Linear(WIDTH, 4) for _ in range(2)]
+    soft = SoftMergedExperts(experts[0], experts, WIDTH)
+    assert {each.device.type for each in soft.parameters()} == {"meta"}
+
+
+def test_what_has_no_values_is_refused() -> None:
+    experts = _experts()
+    with torch.device("meta"):
+        template = Expert()
+    with pytest.raises(UsageError, match="once has no values"):
+        SoftMergedExperts(template, experts, WIDTH)
+    with pytest.raises(UsageError, match="has no values"):
+        SoftMergedExperts(experts[0], [experts[0], template], WIDTH)
+
+
+def test_experts_without_parameters_go_where_modules_go() -> None:
+    with torch.device("meta"):
+        soft = SoftMergedExperts(nn.ReLU(), [nn.ReLU(), nn.ReLU()], WIDTH)
+    assert soft.router.weight.is_meta
