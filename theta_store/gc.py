@@ -43,7 +43,8 @@ class GcReport:
     """What a collection removed, or would; bytes are bytes of files in the store's folder.
 
     ``base_bytes`` are payload that stays though nobody reads it any more: what is still read is
-    stored as differences to it.
+    stored as differences to it. ``idle_bytes`` of volumes hold nothing and are filled by the next
+    commits, as the disk has less than the ``room_bytes`` that it takes to copy what is alive.
     """
 
     records: int = 0
@@ -51,6 +52,8 @@ class GcReport:
     stored_bytes: int = 0
     disk_bytes: int = 0
     base_bytes: int = 0
+    idle_bytes: int = 0
+    room_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,18 @@ class _Garbage:
 
 @dataclass(frozen=True)
 class _Fate:
-    """What becomes of a volume: live payload, dead keys, and the bytes the disk gets back."""
+    """What becomes of a volume: live payload, dead keys, and the bytes the disk gets back.
+
+    Idle bytes would go with a copy, for which the disk lacks the room.
+    """
 
     number: int
     live: list[tuple[ChunkId, Form]]
     dead: list[bytes]
     action: str
     disk_bytes: int
+    idle_bytes: int = 0
+    room_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,11 +110,10 @@ class Collector:
             raise Locked("another gc is running; nothing was removed", hint="retry") from None
         try:
             garbage = self._sweep()
-            freed = self._reclaim()
+            freed, fates = self._reclaim()
         finally:
             lock.release()
-        report = _report(garbage, [])
-        return replace(report, disk_bytes=freed)
+        return replace(_report(garbage, fates), disk_bytes=freed)
 
     def reachable(self, reader: Reader) -> Reached:
         """Return all that a collection would leave."""
@@ -159,11 +166,13 @@ class Collector:
             _delete(writer, garbage)
         return garbage
 
-    def _reclaim(self) -> int:
+    def _reclaim(self) -> tuple[int, list[_Fate]]:
+        """Carry all fates out; return the bytes that the disk got back, and what the fates were."""
         with self.meta.read() as reader:
             fates = self._fates(reader, set())
         old = frozenset(self.volumes.numbers())
-        return sum(self._settle(fate, old) for fate in fates)
+        settled = [self._settle(fate, old) for fate in fates]
+        return sum(freed for freed, _ in settled), [fate for _, fate in settled]
 
     def _fates(self, reader: Reader, doomed: set[ChunkId]) -> list[_Fate]:
         live: dict[int, list[tuple[ChunkId, Form]]] = defaultdict(list)
@@ -185,25 +194,26 @@ class Collector:
         dead = [key for key in volume.keys() if key not in alive]  # noqa: SIM118
         needed = sum(page_bytes(ID_BYTES, form.stored) for _, form in live)
         worth = size - needed >= max(COMPACT_SHARE * size, COMPACT_BYTES)
-        if worth and free_bytes(volume.folder) > needed * 1.1:
+        room = needed * 11 // 10
+        if worth and free_bytes(volume.folder) > room:
             return _Fate(volume.number, live, dead, "copy", size - needed)
         # What a killed process wrote and did not commit.
         tail = size - volume.used_bytes
         cut = tail if tail >= COMPACT_BYTES else 0
-        return _Fate(number, live, dead, "delete" if dead else "cut" if cut else "keep", cut)
+        action = "delete" if dead else "cut" if cut else "keep"
+        idle = max(size - needed - cut, 0) if worth else 0
+        return _Fate(number, live, dead, action, cut, idle, room if idle else 0)
 
-    def _settle(self, fate: _Fate, old: frozenset[int]) -> int:
+    def _settle(self, fate: _Fate, old: frozenset[int]) -> tuple[int, _Fate]:
         """Carry a fate out; a volume that another process writes to is left for next time."""
-        if fate.action == "keep":
-            return 0
-        claim = self.volumes.claim(fate.number)
+        claim = None if fate.action == "keep" else self.volumes.claim(fate.number)
         if claim is None:
-            return 0
+            return 0, fate
         try:
             with self.meta.read() as reader:
                 live = [(id_, form) for id_, form in forms(reader) if form.volume == fate.number]
             fate = self._fate(fate.number, live)
-            return self._carry_out(fate, old)
+            return self._carry_out(fate, old), fate
         finally:
             claim.release()
 
@@ -297,4 +307,7 @@ def _report(garbage: _Garbage, fates: list[_Fate]) -> GcReport:
         stored_bytes=sum(form.stored for _, form in garbage.chunks),
         disk_bytes=sum(fate.disk_bytes for fate in fates),
         base_bytes=garbage.base_bytes,
+        idle_bytes=sum(fate.idle_bytes for fate in fates),
+        # With the smallest one gc can begin: what it gives back is room for the next.
+        room_bytes=min((fate.room_bytes for fate in fates if fate.idle_bytes), default=0),
     )

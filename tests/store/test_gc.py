@@ -21,6 +21,7 @@ from tests.store.sources import (
     put_commit,
     read_back,
 )
+from theta_store import gc
 from theta_store.errors import IntegrityError, Locked
 from theta_store.ids import CommitId, RecordId
 from theta_store.leases import lock_file
@@ -71,6 +72,31 @@ def test_expiring_half_frees_what_was_forecast(store: Store) -> None:
     assert freed == pytest.approx(forecast.disk_bytes, rel=0.05)
     assert freed > 0.4 * before
     assert all(read_back(store, commit) for commit in commits[1::2])
+    assert store.check() == []
+
+
+def test_what_a_full_disk_has_no_room_to_give_back_is_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of a store do not shrink: what is alive is copied, and that takes room."""
+    commit_tensors(store, {"kept": f32(1, 600, 600)})
+    gone = commit_tensors(store, {"gone": f32(2, 1200, 1200)}, "refs/heads/gone")
+    _expire(store, [gone])
+    collector = store.collector(undo_seconds=0)
+    wanted = collector.forecast()
+    assert wanted.disk_bytes > 0
+    assert (wanted.idle_bytes, wanted.room_bytes) == (0, 0)
+    with monkeypatch.context() as full:
+        full.setattr(gc, "free_bytes", lambda _: 1 << 20)
+        forecast, done = collector.forecast(), collector.collect()
+    assert done.chunks > 0
+    assert (forecast.disk_bytes, done.disk_bytes) == (0, 0)
+    assert forecast.idle_bytes == done.idle_bytes == wanted.disk_bytes
+    assert 600 * 600 * 3 < done.room_bytes < 600 * 600 * 5
+    monkeypatch.setattr(gc, "free_bytes", lambda _: done.room_bytes + 1)
+    again = collector.collect()
+    assert again.disk_bytes > 0
+    assert again.idle_bytes == 0
     assert store.check() == []
 
 

@@ -79,6 +79,8 @@ def _as_json(done: Collected, *, dry_run: bool) -> dict[str, object]:
         "stored_bytes": done.stored_bytes,
         "disk_bytes": done.disk_bytes,
         "base_bytes": done.base_bytes,
+        "idle_bytes": done.idle_bytes,
+        "room_bytes": done.room_bytes,
         "expired": [hex_id(commit) for commit in done.expired],
         "dry_run": dry_run,
     }
@@ -104,4 +106,10 @@ def _print(terminal: Terminal, repo: Repo, done: Collected, *, dry_run: bool) ->
         terminal.talk(
             f"{spell_bytes(done.base_bytes)} of what no kept commit reads {stays}: "
             "later checkpoints are stored as differences to it (theta repack --free)"
+        )
+    if done.idle_bytes:
+        idle, room = spell_bytes(done.idle_bytes), spell_bytes(done.room_bytes)
+        terminal.talk(
+            f"{idle} inside the store's files are free for the next commits; "
+            f"gc gives them back to the disk once {room} of it are free"
         )

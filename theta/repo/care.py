@@ -155,4 +155,6 @@ def _collected(report: "GcReport", expired: tuple[CommitId, ...]) -> Collected:
         report.disk_bytes,
         report.base_bytes,
         expired,
+        report.idle_bytes,
+        report.room_bytes,
     )

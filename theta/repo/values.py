@@ -202,6 +202,8 @@ class Collected(msgspec.Struct, frozen=True):
 
     ``stored_bytes`` are bytes of forms, ``disk_bytes`` what the disk gets back. ``base_bytes``
     stay, though no kept commit reads them: what these read is stored as differences to them.
+    ``idle_bytes`` of the store's files hold nothing and wait for the next commits, since the disk
+    has less than the ``room_bytes`` that giving them back takes.
     """
 
     records: int
@@ -210,6 +212,8 @@ class Collected(msgspec.Struct, frozen=True):
     disk_bytes: int
     base_bytes: int
     expired: "tuple[CommitId, ...]" = ()
+    idle_bytes: int = 0
+    room_bytes: int = 0
 
 
 class Restored(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import theta
+import theta_store.gc
 from tests.theta.cli.conftest import Shell
 from theta_store.errors import Locked
 from theta_store.leases import lock_file
@@ -196,3 +197,15 @@ def test_clusters_are_no_bases(shell: Shell) -> None:
     shell("add", "m.safetensors")
     shell("commit", "-m", "small")
     assert shell("gc", "--dry-run", "--json").json["base_bytes"] == 0
+
+
+def test_what_a_full_disk_cannot_be_given_back_is_told(
+    run: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(theta_store.gc, "free_bytes", lambda _: 0)
+    told = run("gc", "--keep-last", "1", "--now")
+    assert "the disk got back 0 B" in told.out
+    assert "inside the store's files are free for the next commits" in told.err
+    again = run("gc", "--now", "--json").json
+    assert again["idle_bytes"] > 1 << 20
+    assert again["room_bytes"] > 0
