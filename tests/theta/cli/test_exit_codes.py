@@ -31,9 +31,11 @@ from theta_store.errors import (
     ThetaError,
     UsageError,
 )
+from theta_store.limits import Limits
 
 THETA = (sys.executable, "-m", "theta")
-BIG = 96 << 20
+# Most of it is still to come when the first of it has arrived.
+BIG = 384 << 20
 
 
 def _theta(folder: Path, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -216,7 +218,11 @@ def test_4_the_files_of_a_forgotten_commit(model: Shell) -> None:
 
 @contextlib.contextmanager
 def _long_commit(shell: Shell, *words: str) -> Iterator["subprocess.Popen[str]"]:
-    """Start the commit of a large file, and yield once its payload arrives in a volume."""
+    """Start the commit of a large file, and yield once its payload arrives in the volumes.
+
+    All of them are made by then: who makes one writes to the index, and stopped there would keep
+    everybody else out of it.
+    """
     (shell.folder / "big.bin").write_bytes(np.random.default_rng(3).bytes(BIG))
     shell("add", "big.bin")
     pipe = subprocess.PIPE
@@ -228,13 +234,15 @@ def _long_commit(shell: Shell, *words: str) -> Iterator["subprocess.Popen[str]"]
         text=True,
     ) as process:
         limit = time.monotonic() + 60
-        while _volume_bytes(shell.folder) < BIG // 4 and process.poll() is None:
+        while not _is_arriving(shell.folder) and process.poll() is None:
             assert time.monotonic() < limit
         yield process
 
 
-def _volume_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob(".theta/store/volumes/*/data.mdb"))
+def _is_arriving(folder: Path) -> bool:
+    volumes = list(folder.glob(".theta/store/volumes/*/data.mdb"))
+    size = sum(path.stat().st_size for path in volumes)
+    return size >= BIG // 16 and len(volumes) >= Limits().writers
 
 
 def test_5_somebody_else_moved_the_ref(model: Shell) -> None:
