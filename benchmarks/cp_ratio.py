@@ -29,6 +29,7 @@ from typing import Any
 from benchmarks.fixed_model import make_model, make_tuned
 from benchmarks.held_memory import held_memory
 from benchmarks.measured import THETA, Spent, about, facts_of, load, report, spend
+from benchmarks.options import options
 from benchmarks.speed.contenders.base import CALLS
 
 STEPS = ("first commit", "checkout", "commit after a full fine-tune")
@@ -199,14 +200,9 @@ def _report(told: dict[str, str], steps: list[Step], loads: dict[str, list[float
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--mib", type=int, default=512, help="size of the model")
+    parser = options(__doc__, rounds=7)
     parser.add_argument("--dtypes", nargs="+", default=["BF16", "F32"], choices=["BF16", "F32"])
-    parser.add_argument("--hold", type=float, default=0, help="GiB of memory to occupy")
     parser.add_argument("--env", nargs="*", default=[], help="set in every child")
-    parser.add_argument("--folder", type=Path, help="where temporary files go")
-    parser.add_argument("--dry", action="store_true", help="print only, keep no result")
     return parser
 
 

@@ -6,7 +6,6 @@ The models of `benchmarks.cp_ratio`: a first commit, then a full fine-tune. Of t
 the median time is kept. Written to benchmarks/results, unless ``--dry``. Linux only.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from typing import Any
 from benchmarks.fixed_model import make_model, make_tuned
 from benchmarks.held_memory import held_memory
 from benchmarks.measured import THETA, about, facts_of, load, report
+from benchmarks.options import options
 
 STEPS = ("first commit", "full fine-tune")
 Timings = dict[str, Any]
@@ -49,7 +49,7 @@ def _round(root: Path, models: Sequence[Path]) -> list[Timings]:
 
 def run(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """Measure; return the report as Markdown and as values."""
-    chosen = _parser().parse_args(arguments)
+    chosen = options(__doc__, rounds=5).parse_args(arguments)
     told = facts_of("benchmarks.stages", arguments)
     kept: dict[str, Timings] = {}
     for dtype in ("BF16", "F32"):
@@ -86,16 +86,6 @@ def table(values: dict[str, Any]) -> str:
         cells = [f"{each[key]:.2f}" for each in timings.values()]
         lines.append(f"| **{name}** | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--mib", type=int, default=512, help="size of the model")
-    parser.add_argument("--hold", type=float, default=0, help="GiB of memory to occupy")
-    parser.add_argument("--folder", type=Path, help="where temporary files go")
-    parser.add_argument("--dry", action="store_true", help="print only, keep no result")
-    return parser
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from benchmarks.cp_ratio import COPY, STEPS
 from benchmarks.fixed_model import make_model, make_tuned
 from benchmarks.held_memory import held_memory
 from benchmarks.measured import THETA, Spent, about, facts_of, load, report, spend
+from benchmarks.options import options
 
 Row = tuple[Spent, ...]
 COPIED = "cp"
@@ -44,20 +45,19 @@ def _theta(root: Path, first: Path, tuned: Path, threads: int) -> Row:
     spend([THETA, "-q", "init"], work)
     spend([THETA, "-q", "config", "core.threads", str(threads)], work)
     spend([THETA, "-q", "add", model.name], work)
-    spent = []
-    for command, source in (
-        (["commit", "-m", "first"], None),
-        (["restore", model.name], None),
-        (["commit", "-m", "tuned"], tuned),
-    ):
-        if command[0] == "restore" or source is not None:
-            model.unlink()
-        if source is not None:
-            os.link(source, model)
-        os.sync()
-        spent.append(spend([THETA, "-q", *command], work))
+    committed = _timed(work, "commit", "-m", "first")
+    model.unlink()
+    restored = _timed(work, "restore", model.name)
+    model.unlink()
+    os.link(tuned, model)
+    again = _timed(work, "commit", "-m", "tuned")
     shutil.rmtree(work)
-    return tuple(spent)
+    return committed, restored, again
+
+
+def _timed(work: Path, *words: str) -> Spent:
+    os.sync()
+    return spend([THETA, "-q", *words], work)
 
 
 def run(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
@@ -106,14 +106,9 @@ def _table(found: dict[str, dict[str, list[Row]]]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--mib", type=int, default=512, help="size of the model")
+    parser = options(__doc__, rounds=3)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--dtypes", nargs="+", default=["BF16"])
-    parser.add_argument("--hold", type=float, default=0, help="GiB of memory to occupy")
-    parser.add_argument("--folder", type=Path, help="where temporary files go")
-    parser.add_argument("--dry", action="store_true", help="print only, keep no result")
     return parser
 
 

@@ -41,8 +41,8 @@ class Claims:
         # Rows of a volume enter only while its claim is held, so what is seen now is all.
         return self._new() if self._holds_live(volume, ids) else volume
 
-    def is_damaged(self, volume: Volume) -> bool:
-        """Say whether a volume that refused payload is damaged; it gets none from here on.
+    def give_up_if_damaged(self, volume: Volume) -> bool:
+        """Give no more payload to a volume that refused some, if it is damaged; say whether it is.
 
         A new one that refuses tells of a disk on which no other would be better. Looked for only
         here: in a full volume it takes seconds.

@@ -202,7 +202,7 @@ class PayloadWriter:
             try:
                 self._clock.run("sync", stored, volume.put, items)
             except IntegrityError:
-                if not self._claims.is_damaged(volume):
+                if not self._claims.give_up_if_damaged(volume):
                     raise
                 volume = None
             else:

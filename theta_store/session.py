@@ -336,22 +336,21 @@ class Session:
         fresh = [one for one in made if one.id not in self._records]
         if fresh:
             with self._meta.read() as reader:
-                new = lacking_records(reader, [one.id for one in fresh])
+                ids = {one.id for one in fresh}
+                new = lacking_records(reader, ids)
                 if self._mending is not None:
-                    new |= self._damaged_among(reader, [one.id for one in fresh], self._mending)
+                    new |= self._damaged_among(reader, ids - new, self._mending)
             self._records |= {one.id: one for one in fresh if one.id in new}
         return [one.id for one in made]
 
     def _damaged_among(
         self, reader: Reader, ids: Iterable[RecordId], mending: "Mending"
     ) -> set[RecordId]:
-        """Return the records that are damaged, and were not put again yet."""
+        """Return those of some records that are damaged, and were not put again yet."""
         found = {
             id_
             for id_ in ids
-            if has_record(reader, id_)
-            and id_ not in self._damaged_records
-            and mending.is_damaged(reader, id_)
+            if id_ not in self._damaged_records and mending.is_damaged(reader, id_)
         }
         self._damaged_records |= found
         return found

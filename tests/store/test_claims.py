@@ -86,7 +86,7 @@ def test_a_damaged_volume_gets_nothing_more(store: Store, monkeypatch: pytest.Mo
     claims = _claims(store)
     volume = claims.writable(None, [], KIB)
     assert volume.number == number
-    assert claims.is_damaged(volume)
+    assert claims.give_up_if_damaged(volume)
     claims.release()
     assert claims.writable(None, [], KIB).number != number
     claims.release()
@@ -97,5 +97,5 @@ def test_a_new_volume_is_never_called_damaged(
 ) -> None:
     monkeypatch.setattr(Volume, "flaws", lambda _: ["page 3 is damaged"])
     claims = _claims(store)
-    assert not claims.is_damaged(claims.writable(None, [], KIB))
+    assert not claims.give_up_if_damaged(claims.writable(None, [], KIB))
     claims.release()
